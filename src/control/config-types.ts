@@ -1,0 +1,41 @@
+/** The configuration after parsing: every default filled in, every value checked. Addresses stay text, times are milliseconds. */
+
+export type BalanceKey = "five-tuple" | "source-destination" | "source" | "destination";
+export type Policy = "weighted-hash" | "least-busy" | "lowest-latency" | "failover";
+export type Mapping = "endpoint-independent" | "address-and-port-dependent";
+export type Filtering = "address-and-port-dependent" | "address-dependent" | "endpoint-independent";
+
+export interface UplinkConfig {
+  name: string;
+  interface: string;
+  /** Absent: the interface's own default route; none on a point-to-point link. */
+  gateway?: string;
+  /** Absent: the interface's primary address, followed when it changes. */
+  address?: string;
+  weight: number;
+  tier: number;
+}
+
+export interface Timeouts {
+  tcpEstablishedMs: number;
+  tcpTransitoryMs: number;
+  udpMs: number;
+  icmpMs: number;
+}
+
+export interface Config {
+  /** The file it came from, for messages. */
+  file: string;
+  tun: { name: string; address: string; prefixLength: number };
+  steer: { interfaces: string[]; local: boolean };
+  uplinks: UplinkConfig[];
+  balance: { key: BalanceKey; policy: Policy };
+  nat: { firstPort: number; lastPort: number; mapping: Mapping; filtering: Filtering; timeouts: Timeouts };
+  limits: { flows: number; flowsPerHost: number };
+  /** `auto` is already resolved: one per core, at most 8. */
+  workers: number;
+  io: "shim" | "packages";
+  failMode: "open" | "closed";
+  log: { level: "trace" | "debug" | "info" | "warn" | "error" | "silent" };
+  control: { socket: string };
+}

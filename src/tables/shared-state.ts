@@ -1,0 +1,105 @@
+/**
+ * What the control plane and the workers share: one SharedArrayBuffer, three parts.
+ *
+ * - uplinks: written by the control plane only, under a sequence lock (`generation` is odd while it
+ *   writes); a worker copies them to its own arrays when the generation has changed.
+ * - lookup: 65,536 bytes, hash -> uplink index or `noUplink`. A byte is whole at any moment, so it is
+ *   rewritten in place while workers read it.
+ * - counters: one block of doubles per worker, each written by that worker only and read by the
+ *   control plane at any time. (A double counts to 2^53; a 64-bit integer costs 20 times as much.)
+ */
+
+export const maxUplinks = 16;
+export const maxWorkers = 16;
+export const lookupSize = 65_536;
+export const noUplink = 255;
+export const maxDropReasons = 64;
+
+/** Words of one uplink's row. Addresses are 32-bit integers in host order: 192.0.2.1 is 0xc0000201. */
+export const uplinkWord = {
+  /** 1: usable for sending (carrier, administrative state, address and next hop are there), else 0. */
+  ready: 0,
+  address: 1,
+  mtu: 2,
+  /** 14, or 0 on a link without a MAC header (point-to-point). */
+  linkHeaderBytes: 3,
+  /** The 14 bytes of the Ethernet header to send with: next hop, own address, 0x0800. Two bytes unused. */
+  linkHeader: 4,
+} as const;
+export const uplinkWords = 16;
+
+/** Slots of one worker's counter block, in doubles. */
+export const counter = {
+  /** Turns of the loop: the watchdog's sign of life. */
+  turns: 0,
+  flowsOpened: 1,
+  flowsTcp: 2,
+  flowsUdp: 3,
+  flowsIcmp: 4,
+  flowsOther: 5,
+  mappings: 6,
+  mailboxSent: 7,
+  /** Packets that a device refused to take (queue full, link down), all devices together. */
+  sendDropped: 8,
+  drops: 16,
+  uplinks: 16 + maxDropReasons,
+} as const;
+/** Slots of one uplink within a worker's counter block. */
+export const uplinkCounter = { txBytes: 0, rxBytes: 1, txPackets: 2, rxPackets: 3, flows: 4 } as const;
+const uplinkCounters = 8;
+const counterBlock = counter.uplinks + maxUplinks * uplinkCounters;
+
+const uplinksAt = 64;
+const lookupAt = uplinksAt + maxUplinks * uplinkWords * 4;
+const countersAt = lookupAt + lookupSize;
+export const sharedStateBytes = countersAt + maxWorkers * counterBlock * 8;
+
+/** A view of the shared state; every thread makes its own over the same buffer. */
+export class SharedState {
+  readonly buffer: SharedArrayBuffer;
+  /** [0]: generation of the uplink rows. */
+  readonly #head: Int32Array;
+  readonly uplinks: Int32Array;
+  readonly uplinkBytes: Uint8Array;
+  readonly lookup: Uint8Array;
+
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(sharedStateBytes)) {
+    this.buffer = buffer;
+    this.#head = new Int32Array(buffer, 0, 16);
+    this.uplinks = new Int32Array(buffer, uplinksAt, maxUplinks * uplinkWords);
+    this.uplinkBytes = new Uint8Array(buffer, uplinksAt, maxUplinks * uplinkWords * 4);
+    this.lookup = new Uint8Array(buffer, lookupAt, lookupSize);
+  }
+
+  /** The counters of one worker. */
+  counters(worker: number): Float64Array {
+    return new Float64Array(this.buffer, countersAt + worker * counterBlock * 8, counterBlock);
+  }
+
+  get generation(): number {
+    return Atomics.load(this.#head, 0);
+  }
+
+  /** Control plane only: changes uplink rows so that no worker sees half a change. */
+  updateUplinks(change: (words: Int32Array, bytes: Uint8Array) => void): void {
+    Atomics.add(this.#head, 0, 1);
+    change(this.uplinks, this.uplinkBytes);
+    Atomics.add(this.#head, 0, 1);
+  }
+
+  /**
+   * Copies the uplink rows into `words` and returns their generation, or -1 when the control plane
+   * was writing meanwhile: keep the old copy and try again next turn.
+   */
+  readUplinks(words: Int32Array): number {
+    const before = this.generation;
+    if (before & 1) return -1;
+    words.set(this.uplinks);
+    return this.generation === before ? before : -1;
+  }
+}
+
+/** Index of an uplink's counter in a worker's block. */
+export function uplinkCounterAt(uplink: number, which: number): number {
+  return counter.uplinks + uplink * uplinkCounters + which;
+}
