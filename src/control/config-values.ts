@@ -1,0 +1,81 @@
+/** The small notations of the configuration file. Each reader returns undefined for what it cannot read; none throws. */
+
+export interface Network {
+  /** Host order, as everywhere in sluice: 192.0.2.1 is 0xc0000201. */
+  address: number;
+  prefixLength: number;
+}
+
+export interface PortRange {
+  first: number;
+  last: number;
+}
+
+const unitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Milliseconds of 500ms, 60s, 2h4m, 5d. */
+export function parseDurationMs(text: string): number | undefined {
+  if (!/^(?:[0-9]{1,9}(?:ms|s|m|h|d))+$/.test(text)) return undefined;
+  let totalMs = 0;
+  for (const [, count, unit] of text.matchAll(/([0-9]+)(ms|s|m|h|d)/g)) totalMs += Number(count) * unitMs[unit!]!;
+  return totalMs;
+}
+
+/** The shortest notation that parseDurationMs reads back: 7440000 is 2h4m. */
+export function formatDurationMs(durationMs: number): string {
+  let rest = durationMs;
+  let text = "";
+  for (const unit of ["d", "h", "m", "s", "ms"]) {
+    const count = Math.floor(rest / unitMs[unit]!);
+    if (count > 0) text += `${count}${unit}`;
+    rest -= count * unitMs[unit]!;
+  }
+  return text === "" ? "0s" : text;
+}
+
+/** Dotted quad, without the leading zeros that some programs read as octal. */
+export function parseIpv4(text: string): number | undefined {
+  const parts = text.split(".");
+  if (parts.length !== 4) return undefined;
+  let address = 0;
+  for (const part of parts) {
+    if (!/^(?:0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return undefined;
+    address = address * 256 + Number(part);
+  }
+  return address;
+}
+
+export function formatIpv4(address: number): string {
+  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join(".");
+}
+
+/** ADDRESS/LENGTH; host bits may be set. */
+export function parseNetwork(text: string): Network | undefined {
+  const [quad = "", length = "", ...rest] = text.split("/");
+  const address = parseIpv4(quad);
+  if (address === undefined || rest.length > 0 || !/^[0-9]{1,2}$/.test(length) || Number(length) > 32) return undefined;
+  return { address, prefixLength: Number(length) };
+}
+
+export function contains(network: Network, address: number): boolean {
+  const blockSize = 2 ** (32 - network.prefixLength);
+  return Math.floor(network.address / blockSize) === Math.floor(address / blockSize);
+}
+
+/** Two networks share addresses exactly when the wider one contains the other's. */
+export function overlap(a: Network, b: Network): boolean {
+  return a.prefixLength <= b.prefixLength ? contains(a, b.address) : contains(b, a.address);
+}
+
+/** An address that one host can have: not 0/8, 127/8, multicast or beyond (RFC 6890). */
+export function isHostAddress(address: number): boolean {
+  const top = Math.floor(address / 2 ** 24);
+  return top !== 0 && top !== 127 && top < 224;
+}
+
+/** 8080, "8080" or "8000-8010"; the order and size of the numbers are the caller's to judge. */
+export function parsePortRange(value: string | number): PortRange | undefined {
+  const match = /^([0-9]{1,9})(?:-([0-9]{1,9}))?$/.exec(String(value));
+  if (match === null) return undefined;
+  return { first: Number(match[1]), last: Number(match[2] ?? match[1]) };
+}
