@@ -1,0 +1,92 @@
+/**
+ * The native shim, typed: the only file that loads it.
+ *
+ * Every function throws a `NativeError` when an argument is wrong (code EINVAL, and the message names
+ * the argument) or the system call fails. Descriptors are plain numbers; the shim uses only those it
+ * opened itself, from whichever thread. An environment's descriptors and loops are closed with it.
+ */
+
+import { createRequire } from "node:module";
+
+/** An error of the operating system: `code` is the errno's name, `syscall` what failed. */
+export interface NativeError extends Error {
+  readonly code: string;
+  readonly syscall: string;
+}
+
+export interface PacketOptions {
+  readonly ifindex: number;
+  /** ETH_P_* in host order. */
+  readonly protocol: number;
+  /** SOCK_RAW (3) or SOCK_DGRAM (2). */
+  readonly socketType: number;
+  readonly vnetHeader: boolean;
+  readonly ignoreOutgoing: boolean;
+  readonly receiveBufferBytes: number;
+  readonly sendBufferBytes: number;
+  /** `struct sock_filter[]`, attached before the socket can receive. */
+  readonly filter: Uint8Array | null;
+}
+
+export interface LoopDevice {
+  readonly fd: number;
+  readonly kind: "tun" | "packet";
+  /** Where in a slot a read lands, bytes. */
+  readonly readOffset: number;
+  /** Byte offset of the device's queue. */
+  readonly queueAt: number;
+  /** ETH_P_* to name with every packet on a link without a MAC header; 0 where the header says it. */
+  readonly sendProtocol: number;
+}
+
+export interface LoopOptions {
+  readonly totalBytes: number;
+  readonly slotsAt: number;
+  readonly receiveSlots: number;
+  readonly sendCapacity: number;
+  readonly slotBytes: number;
+  readonly eventFd: number;
+  readonly devices: readonly LoopDevice[];
+}
+
+export interface Native {
+  /** Opens one queue of a TUN device, non-blocking. */
+  tunOpen(options: { name: string; flags: number; offload: number; vnetHeaderBytes: number }): number;
+  /** Lets a program choose the queue of every packet (TUNSETSTEERINGEBPF). The device keeps it: close its descriptor. */
+  tunSteer(tunFd: number, programFd: number): void;
+  /** Loads `struct bpf_insn[]` as a socket filter. */
+  programLoad(instructions: Uint8Array): number;
+  packetOpen(options: PacketOptions): number;
+  /** Joins a fanout group, gives it the program (`struct sock_filter[]`) if there is one, and returns the group's number. */
+  packetFanout(fd: number, groupId: number, typeAndFlags: number, program: Uint8Array | null): number;
+  /** Puts the new socket under the old one's number. A loop that waits on the old socket meanwhile goes on doing so: signal its event. */
+  packetReplace(oldFd: number, newFd: number): void;
+  eventOpen(): number;
+  /** Ends the wait of a loop that polls this event, or the next one if it does not wait now. */
+  eventSignal(fd: number): void;
+  /** Closes any descriptor of the shim; EBUSY while a loop uses it. */
+  close(fd: number): void;
+  /** Binds zeroed memory to devices. The handle is good in this thread only. */
+  loopOpen(options: LoopOptions): { memory: ArrayBuffer; handle: number };
+  loopClose(handle: number): void;
+  /**
+   * Sends, waits up to `timeoutMs` (0 to 60,000), receives; returns packets received. A queue entry out of
+   * bounds is dropped, counted, and throws (EFAULT, ERANGE) after the others were sent; nothing is received then.
+   */
+  turn(handle: number, timeoutMs: number): number;
+}
+
+const addon = "../../native-shim/build/sluice_shim.node";
+
+/** The shim. Throws when it has not been built for this machine. */
+export function loadNative(): Native {
+  try {
+    return createRequire(import.meta.url)(addon) as Native;
+  } catch (error) {
+    throw new Error("the native shim is not built for this machine: run scripts/build-shim", { cause: error });
+  }
+}
+
+export function isNativeError(error: unknown): error is NativeError {
+  return error instanceof Error && "code" in error && "syscall" in error;
+}

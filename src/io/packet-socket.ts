@@ -1,0 +1,84 @@
+/**
+ * The packet sockets of an uplink: one a worker, on the whole interface, with vnet headers (Linux:
+ * packet(7), net/packet/af_packet.c).
+ *
+ * They listen to ETH_P_ALL, because that tap runs before the nft ingress chain that keeps the replies
+ * from the router's own stack; bound to ETH_P_IP they would see what that chain leaves. With several
+ * workers the sockets form a fanout group whose program reads the worker out of the NAT port; a
+ * socket's place in the group is the order of joining, so they are opened here, in order, and handed out.
+ */
+
+import { openOrExplain } from "./device-error.ts";
+import { fanoutProgram } from "./fanout-program.ts";
+import { loadNative, type Native } from "./native.ts";
+import { receiveFilter } from "./receive-filter.ts";
+
+const ETH_P_ALL = 0x0003;
+const SOCK_DGRAM = 2;
+const SOCK_RAW = 3;
+const PACKET_FANOUT_CBPF = 6;
+/** The kernel picks a group number that nobody in the namespace uses. */
+const PACKET_FANOUT_FLAG_UNIQUEID = 0x2000;
+/** Fragments are put together before the program looks at their port. */
+const PACKET_FANOUT_FLAG_DEFRAG = 0x8000;
+
+/** Room for bursts of super-packets: half a second at 500 Mbit/s. */
+const bufferBytes = 32 << 20;
+
+export interface UplinkSocketOptions {
+  /** For messages. */
+  readonly interface: string;
+  readonly ifindex: number;
+  /** 14, or 0 on a link without a MAC header. */
+  readonly linkHeaderBytes: number;
+  /** The NAT port range: other TCP and UDP packets stay in the kernel. */
+  readonly firstPort: number;
+  readonly lastPort: number;
+  readonly workers: number;
+}
+
+/** Opens an uplink's sockets, the one at index n for worker n. Throws a `DeviceError`, with nothing left open. */
+export function openUplinkSockets(options: UplinkSocketOptions): number[] {
+  const native = loadNative();
+  const fds: number[] = [];
+  try {
+    openOrExplain(`interface ${options.interface}`, () => {
+      for (let worker = 0; worker < options.workers; worker++) fds.push(openSocket(native, options));
+      if (options.workers > 1) fanOut(native, fds);
+    });
+  } catch (error) {
+    for (const fd of fds) native.close(fd);
+    throw error;
+  }
+  return fds;
+}
+
+/**
+ * Gives the numbers of an uplink's old sockets to new ones, for an interface that was deleted and made
+ * again: the workers' loops go on with the numbers they have. A loop that waits on the old socket
+ * wakes at its timeout, or when its event is signalled. The link header must have stayed the same.
+ */
+export function reopenUplinkSockets(fds: readonly number[], options: UplinkSocketOptions): void {
+  const native = loadNative();
+  const fresh = openUplinkSockets(options);
+  for (const [worker, fd] of fds.entries()) native.packetReplace(fd, fresh[worker]!);
+}
+
+function openSocket(native: Native, { ifindex, linkHeaderBytes, firstPort, lastPort }: UplinkSocketOptions): number {
+  return native.packetOpen({
+    ifindex,
+    protocol: ETH_P_ALL,
+    socketType: linkHeaderBytes === 0 ? SOCK_DGRAM : SOCK_RAW,
+    vnetHeader: true,
+    ignoreOutgoing: true,
+    receiveBufferBytes: bufferBytes,
+    sendBufferBytes: bufferBytes,
+    filter: receiveFilter({ ipAt: linkHeaderBytes, firstPort, lastPort }),
+  });
+}
+
+function fanOut(native: Native, fds: readonly number[]): void {
+  const type = PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_DEFRAG;
+  const group = native.packetFanout(fds[0]!, 0, type | PACKET_FANOUT_FLAG_UNIQUEID, fanoutProgram(fds.length));
+  for (const fd of fds.slice(1)) native.packetFanout(fd, group, type, null);
+}

@@ -1,0 +1,100 @@
+/**
+ * Which TUN queue, and so which worker, gets a packet from inside: `steer` of tables/steering-hash.ts
+ * over the inside endpoint that the packet is about.
+ *
+ *     TCP, UDP        source address and source port
+ *     ICMP echo       source address and identifier
+ *     ICMP error      destination address and port (or identifier) of the packet inside: an inside host
+ *                     complains about a packet it got, so its endpoint is that packet's destination
+ *     a fragment      source address only: later ones carry no port, and all must go one way
+ *     anything else   source address only
+ */
+
+import { steeringMixFactor, steeringPortFactor, steeringShift } from "../tables/steering-hash.ts";
+import { assembleExtended, extended } from "./bpf.ts";
+
+const fragmentMask = 0x3fff;
+const fragmentOffsetMask = 0x1fff;
+const ICMP = 1;
+const TCP = 6;
+const UDP = 17;
+const echoReply = 0;
+const echoRequest = 8;
+const errorTypes = [3, 4, 5, 11, 12];
+const icmpHeaderBytes = 8;
+
+/** Registers: r0 and r6 are what packet loads use; the others keep their values over a load. */
+const r0 = 0;
+const context = 6;
+/** Offset of the L4 header. */
+const l4 = 7;
+const address = 8;
+const port = 9;
+
+/** The program as `struct bpf_insn[]`, for TUNSETSTEERINGEBPF. A packet too short to name its endpoint goes to queue 0. */
+export function steeringProgram(queues: number): Uint8Array {
+  return assembleExtended([
+    extended.move(context, 1),
+    extended.loadWord(12),
+    extended.move(address, r0),
+    extended.set(port, 0),
+    extended.loadHalf(6),
+    extended.jumpIfAnyBit(r0, fragmentMask, "hash"),
+    extended.loadByte(0),
+    extended.and(r0, 15),
+    extended.shiftLeft(r0, 2),
+    extended.move(l4, r0),
+    extended.loadByte(9),
+    extended.jumpIfEqual(r0, TCP, "source port"),
+    extended.jumpIfEqual(r0, UDP, "source port"),
+    extended.jumpUnlessEqual(r0, ICMP, "hash"),
+    extended.loadByteAt(l4, 0),
+    extended.jumpIfEqual(r0, echoReply, "identifier"),
+    extended.jumpIfEqual(r0, echoRequest, "identifier"),
+    ...errorTypes.map((type) => extended.jumpIfEqual(r0, type, "error")),
+    extended.jump("hash"),
+
+    "source port:",
+    extended.loadHalfAt(l4, 0),
+    extended.jump("keep port"),
+
+    "identifier:",
+    extended.loadHalfAt(l4, 4),
+    extended.jump("keep port"),
+
+    "error:",
+    extended.loadWordAt(l4, icmpHeaderBytes + 16),
+    extended.move(address, r0),
+    extended.loadHalfAt(l4, icmpHeaderBytes + 6),
+    extended.jumpIfAnyBit(r0, fragmentOffsetMask, "hash"),
+    // `port` keeps the inner protocol while `l4` moves on by the inner header's length.
+    extended.loadByteAt(l4, icmpHeaderBytes + 9),
+    extended.move(port, r0),
+    extended.loadByteAt(l4, icmpHeaderBytes),
+    extended.and(r0, 15),
+    extended.shiftLeft(r0, 2),
+    extended.add(l4, r0),
+    extended.jumpIfEqual(port, TCP, "inner port"),
+    extended.jumpIfEqual(port, UDP, "inner port"),
+    extended.jumpIfEqual(port, ICMP, "inner identifier"),
+    extended.set(port, 0),
+    extended.jump("hash"),
+
+    "inner port:",
+    extended.loadHalfAt(l4, icmpHeaderBytes + 2),
+    extended.jump("keep port"),
+    "inner identifier:",
+    extended.loadHalfAt(l4, icmpHeaderBytes + 4),
+
+    "keep port:",
+    extended.move(port, r0),
+    "hash:",
+    extended.multiply(port, steeringPortFactor),
+    extended.xor(address, port),
+    extended.multiply(address, steeringMixFactor),
+    extended.shiftRight(address, steeringShift),
+    extended.modulo(address, queues),
+    extended.move(r0, address),
+    extended.exit(),
+  ]);
+}
