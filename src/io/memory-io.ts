@@ -29,7 +29,7 @@ export class MemoryIO implements PacketIO {
     const memory = new ArrayBuffer(layout.totalBytes);
     this.layout = layout;
     this.memory = memory;
-    this.devices = Array.from({ length: layout.devices }, (_, device) => new DeviceQueues(memory, layout, device));
+    this.devices = [0, ...linkHeaderBytes].map((linkBytes, device) => new DeviceQueues(memory, layout, device, linkBytes));
     this.#bytes = new Uint8Array(memory);
     this.#readOffsets = [ethernetBytes, ...linkHeaderBytes.map((bytes) => ethernetBytes - bytes)];
     this.#waiting = this.devices.map(() => []);

@@ -65,8 +65,11 @@ export class DeviceQueues {
   readonly sendLength: Int32Array;
   /** Byte offset in the region of receive slot 0. */
   readonly firstSlotAt: number;
+  /** Bytes of the MAC header that packets of this device carry: 14, or 0 on a TUN or a point-to-point link. */
+  readonly linkBytes: number;
 
-  constructor(memory: ArrayBuffer, layout: MemoryLayout, device: number) {
+  constructor(memory: ArrayBuffer, layout: MemoryLayout, device: number, linkBytes: number) {
+    this.linkBytes = linkBytes;
     const at = device * layout.queueBytes;
     const lengths = at + queueWords.receiveLength * 4;
     const starts = lengths + layout.receiveSlots * 4;

@@ -21,8 +21,6 @@ export const uplinkWord = {
   ready: 0,
   address: 1,
   mtu: 2,
-  /** 14, or 0 on a link without a MAC header (point-to-point). */
-  linkHeaderBytes: 3,
   /** The 14 bytes of the Ethernet header to send with: next hop, own address, 0x0800. Two bytes unused. */
   linkHeader: 4,
 } as const;

@@ -1,0 +1,122 @@
+/**
+ * What becomes of fragments. The first one is forwarded like any packet and its flow remembered;
+ * later ones follow it, before or after; with several workers, the kernel brings all outbound
+ * fragments of a source to one worker, which passes them on to the owner of the endpoint.
+ */
+import type { Batch } from "../tables/batch.ts";
+import { type FlowTable, flowWord, flowWords, original } from "../tables/flow-table.ts";
+import type { Mailbox } from "../tables/mailbox.ts";
+import { vnetBytes } from "../tables/packet-memory.ts";
+import { steer } from "../tables/steering-hash.ts";
+import { ipv4 } from "../wire/ipv4.ts";
+import { clearVnetHeader } from "../wire/vnet.ts";
+import type { Egress } from "./egress.ts";
+import { Fragments } from "./fragments.ts";
+import { setAddress } from "./masquerade.ts";
+import { verdict } from "./verdict.ts";
+
+export class FragmentPath {
+  readonly #fragments = new Fragments();
+  readonly #flows: FlowTable;
+  readonly #egress: Egress;
+  readonly #worker: number;
+  /** A box to every worker; empty when there is one worker. */
+  readonly #outboxes: readonly Mailbox[];
+  /** Workers that have mail since `takeMailed` was last asked, a bit each. */
+  #mailed = 0;
+
+  constructor(flows: FlowTable, egress: Egress, worker: number, outboxes: readonly Mailbox[]) {
+    this.#flows = flows;
+    this.#egress = egress;
+    this.#worker = worker;
+    this.#outboxes = outboxes;
+  }
+
+  /** Forgets fragments that waited too long and returns how many. */
+  expire(nowMs: number): number {
+    return this.#fragments.expire(nowMs);
+  }
+
+  takeMailed(): number {
+    const mailed = this.#mailed;
+    this.#mailed = 0;
+    return mailed;
+  }
+
+  /** The worker that owns an outbound first fragment, or -1 when it is this one. */
+  foreignOwner(batch: Batch, i: number): number {
+    const workers = this.#outboxes.length;
+    if (workers === 0) return -1;
+    const owner = steer(batch.source[i]!, batch.ports[i]! >>> 16, workers);
+    return owner === this.#worker ? -1 : owner;
+  }
+
+  /** Passes a first fragment, and those that waited for it, to the worker that owns its endpoint. */
+  mailFirst(batch: Batch, i: number, owner: number, nowMs: number): number {
+    const result = this.#mail(owner, batch.at[i]!, batch.length[i]!);
+    if (result === verdict.forward) this.learn(batch, i, -(owner + 1), nowMs);
+    return result;
+  }
+
+  /** Remembers what was decided for a first fragment (`flow << 1 | direction`, or minus the owner plus one) and sends on those that waited for it. */
+  learn(batch: Batch, i: number, value: number, nowMs: number): void {
+    const source = batch.source[i]!;
+    const destination = batch.destination[i]!;
+    // Outbound, the packet has been rewritten: the identification is not.
+    const datagram = this.#datagram(batch.at[i]!, batch.protocol[i]!);
+    const { memory } = this.#egress;
+    this.#fragments.learn(source, destination, datagram, value, nowMs);
+    for (;;) {
+      const to = this.#egress.takeScratch();
+      if (to === 0) return;
+      const length = this.#fragments.release(memory, to, source, destination, datagram, nowMs);
+      if (length === 0) return;
+      this.#follow(value, to, length, source, destination);
+    }
+  }
+
+  /** A fragment without ports: follows its first, or waits for it. */
+  later(batch: Batch, i: number, nowMs: number): number {
+    const at = batch.at[i]!;
+    const length = batch.length[i]!;
+    const source = batch.source[i]!;
+    const destination = batch.destination[i]!;
+    const datagram = this.#datagram(at, batch.protocol[i]!);
+    const value = this.#fragments.find(source, destination, datagram, nowMs);
+    if (value !== 0) return this.#follow(value, at, length, source, destination);
+    return this.#fragments.hold(this.#egress.memory, at, length, source, destination, datagram, nowMs);
+  }
+
+  #follow(value: number, at: number, length: number, source: number, destination: number): number {
+    if (value < 0) return this.#mail(-value - 1, at, length);
+    const words = this.#flows.words;
+    const row = (value >>> 1) * flowWords;
+    const outside = words[row + flowWord.outside]!;
+    const isOriginal = (value & 1) === original;
+    // The flow may have ended, and its row serve another, since the first fragment was seen.
+    const same = isOriginal
+      ? words[row + flowWord.inside] === source && words[row + flowWord.remote] === destination
+      : words[row + flowWord.remote] === source && words[row + flowWord.mapped] === destination;
+    if (outside === 0 || !same) return verdict.unsolicited;
+    const { view } = this.#egress;
+    const header = at - vnetBytes;
+    clearVnetHeader(view, header);
+    if (isOriginal) {
+      setAddress(view, at, ipv4.source, words[row + flowWord.mapped]!);
+      const l4 = at + ((view.getUint8(at) & 0x0f) << 2);
+      return this.#egress.toUplink(outside & 0xff, at, length, header, l4);
+    }
+    setAddress(view, at, ipv4.destination, words[row + flowWord.inside]!);
+    return this.#egress.toInside(at, length, header);
+  }
+
+  #mail(owner: number, at: number, length: number): number {
+    if (!this.#outboxes[owner]!.post(this.#egress.memory, at, length)) return verdict.mailboxFull;
+    this.#mailed |= 1 << owner;
+    return verdict.forward;
+  }
+
+  #datagram(at: number, protocol: number): number {
+    return (this.#egress.view.getUint16(at + ipv4.identification) << 8) | protocol;
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * What becomes of a packet: FORWARD, or a drop reason. Every reason has a counter of its own, under
+ * the name that `status` prints; the numbers are positions in the workers' counter blocks.
+ */
+export const verdict = {
+  forward: 0,
+
+  // Malformed: what RFC 1812, section 5.2.2, and the layer-4 RFCs ask to discard silently.
+  ipTruncated: 1,
+  ipVersion: 2,
+  ipHeaderLength: 3,
+  ipTotalLength: 4,
+  ipChecksum: 5,
+  sourceRoute: 6,
+  badSource: 7,
+  badDestination: 8,
+  vnetHeader: 9,
+  tcpTruncated: 10,
+  tcpFlags: 11,
+  udpLength: 12,
+  icmpTruncated: 13,
+  icmpChecksum: 14,
+  icmpType: 15,
+  portZero: 16,
+
+  // Fragments.
+  fragmentTooShort: 17,
+  fragmentBeyondEnd: 18,
+  fragmentTableFull: 19,
+  fragmentTimedOut: 20,
+
+  // No flow, and none may be opened.
+  tcpNoFlow: 21,
+  icmpErrorNoFlow: 22,
+  unsolicited: 23,
+  wrongUplink: 24,
+  protocolUnsupported: 25,
+  ownAddress: 26,
+
+  // No room or no way.
+  noUplink: 27,
+  uplinkNotReady: 28,
+  flowTableFull: 29,
+  hostFlowLimit: 30,
+  noPort: 31,
+  tooBig: 32,
+  mailboxFull: 33,
+  sendQueueFull: 34,
+} as const;
+
+/** Drop reasons by number, as `status` and the metrics name them: `ipChecksum` is "ip-checksum". */
+export const dropNames: readonly string[] = Object.keys(verdict).map((name) =>
+  name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+);

@@ -1,0 +1,146 @@
+/**
+ * Mappings: which outside endpoint stands for an inside endpoint (RFC 4787, section 4.1).
+ *
+ * A mapping binds an inside endpoint (address, port, protocol) to an uplink, an address and a port
+ * of it, and lives as long as a flow uses it. It is found by its inside endpoint, so that a second
+ * remote sees the same outside endpoint; one that was opened for a single flow only (address- and
+ * port-dependent mapping) or was displaced by a newer one is not findable, and just keeps its port.
+ *
+ * Invariants: mapping 0 is never used; `uses` counts the flows that name it; the port is in use in
+ * exactly one pool until `uses` is 0 again; at most one findable mapping per inside endpoint.
+ */
+import { hashWords } from "./hash.ts";
+import { HashIndex } from "./hash-index.ts";
+
+export const mappingWord = {
+  inside: 0,
+  /** inside port (16), protocol (8), uplink (8) */
+  endpoint: 1,
+  mapped: 2,
+  /** mapped port (16), findable (1) */
+  port: 3,
+  uses: 4,
+} as const;
+const mappingWords = 5;
+
+export class MappingTable {
+  readonly words: Int32Array;
+  readonly #capacity: number;
+  readonly #index: HashIndex;
+  readonly #key0: number;
+  readonly #key1: number;
+  readonly #hashOf: (mapping: number) => number;
+  #freeHead = 0;
+  #fresh = 1;
+  #open = 0;
+
+  constructor(capacity: number, key0: number, key1: number) {
+    this.#capacity = capacity;
+    this.words = new Int32Array((capacity + 1) * mappingWords);
+    this.#index = new HashIndex(capacity, capacity);
+    this.#key0 = key0;
+    this.#key1 = key1;
+    this.#hashOf = (mapping) => this.#hash(this.inside(mapping), this.words[mapping * mappingWords + 1]! >>> 8);
+  }
+
+  get open(): number {
+    return this.#open;
+  }
+
+  get full(): boolean {
+    return this.#freeHead === 0 && this.#fresh > this.#capacity;
+  }
+
+  get bytes(): number {
+    return this.words.byteLength + this.#index.bytes;
+  }
+
+  inside(mapping: number): number {
+    return this.words[mapping * mappingWords + mappingWord.inside]!;
+  }
+
+  uplink(mapping: number): number {
+    return this.words[mapping * mappingWords + mappingWord.endpoint]! & 0xff;
+  }
+
+  protocol(mapping: number): number {
+    return (this.words[mapping * mappingWords + mappingWord.endpoint]! >>> 8) & 0xff;
+  }
+
+  address(mapping: number): number {
+    return this.words[mapping * mappingWords + mappingWord.mapped]!;
+  }
+
+  port(mapping: number): number {
+    return this.words[mapping * mappingWords + mappingWord.port]! >>> 16;
+  }
+
+  uses(mapping: number): number {
+    return this.words[mapping * mappingWords + mappingWord.uses]!;
+  }
+
+  /** The findable mapping of an inside endpoint, or 0. */
+  find(inside: number, port: number, protocol: number): number {
+    const index = this.#index;
+    const endpoint = (port << 8) | protocol;
+    const hash = this.#hash(inside, endpoint);
+    for (let slot = index.first(hash); slot >= 0; slot = index.next(slot, hash)) {
+      const row = index.idAt(slot) * mappingWords;
+      if (this.words[row + mappingWord.inside] === inside && this.words[row + mappingWord.endpoint]! >>> 8 === endpoint)
+        return index.idAt(slot);
+    }
+    return 0;
+  }
+
+  /** Opens a mapping with no uses yet. The caller has checked `full` and, for a findable one, that there is none. */
+  insert(
+    inside: number,
+    port: number,
+    protocol: number,
+    uplink: number,
+    mapped: number,
+    mappedPort: number,
+    findable: boolean,
+  ): number {
+    const words = this.words;
+    let mapping = this.#freeHead;
+    if (mapping !== 0) this.#freeHead = words[mapping * mappingWords]!;
+    else mapping = this.#fresh++;
+    const row = mapping * mappingWords;
+    words[row + mappingWord.inside] = inside;
+    words[row + mappingWord.endpoint] = (port << 16) | (protocol << 8) | uplink;
+    words[row + mappingWord.mapped] = mapped;
+    words[row + mappingWord.port] = (mappedPort << 16) | (findable ? 1 : 0);
+    words[row + mappingWord.uses] = 0;
+    if (findable) this.#index.insert(this.#hashOf(mapping), mapping);
+    this.#open++;
+    return mapping;
+  }
+
+  use(mapping: number): void {
+    this.words[mapping * mappingWords + mappingWord.uses]!++;
+  }
+
+  /** Drops one use; true when that was the last one and the mapping is closed: its port is free. */
+  release(mapping: number): boolean {
+    const row = mapping * mappingWords;
+    if (--this.words[row + mappingWord.uses]! > 0) return false;
+    this.hide(mapping);
+    this.words[row] = this.#freeHead;
+    this.#freeHead = mapping;
+    this.#open--;
+    return true;
+  }
+
+  /** Makes a mapping unfindable: its flows go on, new ones get another. */
+  hide(mapping: number): void {
+    const row = mapping * mappingWords;
+    if ((this.words[row + mappingWord.port]! & 1) === 0) return;
+    this.words[row + mappingWord.port]! &= ~1;
+    this.#index.remove(this.#hashOf(mapping), mapping, this.#hashOf);
+  }
+
+  #hash(inside: number, endpoint: number): number {
+    return hashWords(this.#key0, this.#key1, inside, endpoint, 0, 0);
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * struct virtio_net_hdr (Linux include/uapi/linux/virtio_net.h), 10 bytes in host byte order, as a
+ * TUN with IFF_VNET_HDR and a packet socket with PACKET_VNET_HDR exchange it. All hosts that run
+ * Node are little-endian; `csum_start` and `hdr_len` count from the first byte after this header.
+ */
+export const vnet = { flags: 0, gsoType: 1, headerLength: 2, gsoSize: 4, checksumStart: 6, checksumOffset: 8 } as const;
+
+/** The layer-4 checksum field holds the pseudo-header sum only; whoever sends the packet finishes it. */
+export const needsChecksum = 1;
+
+export const gso = { none: 0, tcpv4: 1, udp: 3, tcpv6: 4, udpL4: 5, ecn: 0x80 } as const;
+
+/**
+ * Moves the header of a packet from one link to another: `shift` is the difference in MAC header
+ * bytes (+14 towards Ethernet, -14 from it), which `headerLength` and `checksumStart` count.
+ */
+export function moveVnetHeader(view: DataView, from: number, to: number, shift: number): void {
+  const flags = view.getUint8(from + vnet.flags) & needsChecksum;
+  const type = view.getUint8(from + vnet.gsoType);
+  if ((flags | type) === 0) {
+    view.setUint32(to, 0);
+    view.setUint32(to + 4, 0);
+    view.setUint16(to + 8, 0);
+    return;
+  }
+  const headerLength = view.getUint16(from + vnet.headerLength, true);
+  const gsoSize = view.getUint16(from + vnet.gsoSize, true);
+  const checksumStart = view.getUint16(from + vnet.checksumStart, true);
+  const checksumOffset = view.getUint16(from + vnet.checksumOffset, true);
+  view.setUint8(to + vnet.flags, flags);
+  view.setUint8(to + vnet.gsoType, type);
+  view.setUint16(to + vnet.headerLength, headerLength === 0 ? 0 : headerLength + shift, true);
+  view.setUint16(to + vnet.gsoSize, gsoSize, true);
+  view.setUint16(to + vnet.checksumStart, flags === 0 ? 0 : checksumStart + shift, true);
+  view.setUint16(to + vnet.checksumOffset, checksumOffset, true);
+}
+
+/** The header of a packet that carries no offload. */
+export function clearVnetHeader(view: DataView, at: number): void {
+  view.setUint32(at, 0);
+  view.setUint32(at + 4, 0);
+  view.setUint16(at + 8, 0);
+}
