@@ -2,7 +2,16 @@
 
 import type { ConfigPath } from "./config-problem.ts";
 import type { ConfigReader } from "./config-reader.ts";
-import { contains, formatDurationMs, isHostAddress, parseDurationMs, parseIpv4, parseNetwork, parsePortRange, type PortRange } from "./config-values.ts";
+import {
+  contains,
+  formatDurationMs,
+  isHostAddress,
+  type PortRange,
+  parseDurationMs,
+  parseIpv4,
+  parseNetwork,
+  parsePortRange,
+} from "./config-values.ts";
 
 const shortestTimeoutMs = 100;
 /** A timer in the data plane is a 32-bit number of milliseconds. */
@@ -32,12 +41,19 @@ function checkTun(reader: ConfigReader): void {
   const network = parseNetwork(reader.text(path) ?? "");
   if (network === undefined) return;
   const { address, prefixLength } = network;
-  if (!isHostAddress(address)) return reader.error(path, "is not an address that a machine can have", "a private address with its prefix, such as 10.255.255.1/30");
+  if (!isHostAddress(address)) {
+    reader.error(path, "is not an address that a machine can have", "a private address, such as 10.255.255.1/30");
+    return;
+  }
   const blockSize = 2 ** (32 - prefixLength);
   const hostPart = address % blockSize;
   // A /31 (RFC 3021) and a /32 have neither a network nor a broadcast address.
   if (prefixLength <= 30 && (hostPart === 0 || hostPart === blockSize - 1)) {
-    reader.error(path, `is the ${hostPart === 0 ? "network" : "broadcast"} address of its subnet`, "a host's address in it");
+    reader.error(
+      path,
+      `is the ${hostPart === 0 ? "network" : "broadcast"} address of its subnet`,
+      "a host's address in it",
+    );
   }
 }
 
@@ -45,11 +61,17 @@ function checkSteering(reader: ConfigReader): void {
   const interfaces = reader.entries(["steer", "interfaces"]);
   for (const path of interfaces) {
     const name = reader.text(path);
-    if (name === "lo") reader.error(path, "this machine's own traffic is not steered by its loopback interface", "steer.local: true");
-    if (name !== undefined && name === reader.text(["tun", "name"])) reader.error(path, "is the TUN itself", "an interface of the inside network");
+    if (name === "lo")
+      reader.error(path, "this machine's own traffic is not steered by its loopback interface", "steer.local: true");
+    if (name !== undefined && name === reader.text(["tun", "name"]))
+      reader.error(path, "is the TUN itself", "an interface of the inside network");
   }
   if (interfaces.length === 0 && reader.get(["steer", "local"]) === false) {
-    reader.warning(["steer"], "nothing is steered into the TUN, so no traffic is balanced", "steer.interfaces or steer.local: true");
+    reader.warning(
+      ["steer"],
+      "nothing is steered into the TUN, so no traffic is balanced",
+      "steer.interfaces or steer.local: true",
+    );
   }
 }
 
@@ -65,7 +87,12 @@ function checkUplinks(reader: ConfigReader): void {
     if (device === undefined) continue;
     if (device === "lo") reader.error(path, "the loopback interface leads nowhere", "an interface towards a provider");
     if (device === tunName) reader.error(path, "is the TUN itself", "an interface towards a provider");
-    if (steered.has(device)) reader.error(path, "is also in steer.interfaces", "an interface on one side only: traffic comes from the steered ones and leaves by the uplinks");
+    if (steered.has(device))
+      reader.error(
+        path,
+        "is also in steer.interfaces",
+        "an interface on one side only: traffic comes from the steered ones and leaves by the uplinks",
+      );
   }
   for (const uplink of uplinks) checkUplinkAddresses(reader, uplink);
 }
@@ -89,7 +116,8 @@ function checkUplinkAddresses(reader: ConfigReader, uplink: ConfigPath): void {
     const address = parseIpv4(reader.text(path) ?? "");
     if (address === undefined) continue;
     if (!isHostAddress(address)) reader.error(path, "is not an address that a machine can have", "a unicast address");
-    if (tun !== undefined && contains(tun, address)) reader.error(path, `lies in the TUN's own subnet ${reader.text(["tun", "address"])}`, "another tun.address");
+    if (tun !== undefined && contains(tun, address))
+      reader.error(path, `lies in the TUN's own subnet ${reader.text(["tun", "address"])}`, "another tun.address");
   }
   const gateway = reader.text([...uplink, "gateway"]);
   if (gateway !== undefined && gateway === reader.text([...uplink, "address"])) {
@@ -105,14 +133,19 @@ function checkNatPorts(reader: ConfigReader, workers: number): void {
   const perWorker = Math.floor((range.last - range.first + 1) / workers);
   if (perWorker < 1) reader.error(path, `is too small for ${workers} workers`, "at least one port for each");
   else if (perWorker < comfortablePortsPerWorker) {
-    reader.warning(path, `leaves ${perWorker} ports to each of ${workers} workers`, `at least ${comfortablePortsPerWorker} for each`);
+    reader.warning(
+      path,
+      `leaves ${perWorker} ports to each of ${workers} workers`,
+      `at least ${comfortablePortsPerWorker} for each`,
+    );
   }
 }
 
 /** True when the range is sound. */
 function checkPortRange(reader: ConfigReader, path: ConfigPath, range: PortRange, lowest: number): boolean {
   if (range.last > 65_535) reader.error(path, "goes beyond the last port", `ports from ${lowest} to 65535`);
-  else if (range.first > range.last) reader.error(path, "is reversed", `the lower port first: ${range.last}-${range.first}`);
+  else if (range.first > range.last)
+    reader.error(path, "is reversed", `the lower port first: ${range.last}-${range.first}`);
   else if (range.first < lowest) reader.error(path, "begins too low", `ports from ${lowest} to 65535`);
   else return true;
   return false;
@@ -129,10 +162,19 @@ function checkForwards(reader: ConfigReader): void {
     // A single number out of range is the schema's to report.
     if (range === undefined || (typeof value === "number" && (value < 1 || value > 65_535))) continue;
     if (!checkPortRange(reader, path, range, 1)) continue;
-    if (nat !== undefined && sharePorts(nat, range)) reader.error(path, `overlaps nat.ports (${reader.text(["nat", "ports"])})`, "a port outside it");
+    if (nat !== undefined && sharePorts(nat, range))
+      reader.error(path, `overlaps nat.ports (${reader.text(["nat", "ports"])})`, "a port outside it");
     const protocol = reader.text([...forward, "protocol"]);
-    const rival = seen.find((other) => other.protocol === protocol && sharePorts(other.range, range) && shareUplink(reader, other.path, forward));
-    if (rival !== undefined) reader.error(path, `overlaps the port of forwards[${rival.path[1]}]`, "one forward for a port, protocol and uplink");
+    const rival = seen.find(
+      (other) =>
+        other.protocol === protocol && sharePorts(other.range, range) && shareUplink(reader, other.path, forward),
+    );
+    if (rival !== undefined)
+      reader.error(
+        path,
+        `overlaps the port of forwards[${rival.path[1]}]`,
+        "one forward for a port, protocol and uplink",
+      );
     seen.push({ path: forward, range, protocol });
   }
 }
@@ -155,10 +197,13 @@ function checkTimeouts(reader: ConfigReader): void {
     const timeoutMs = parseDurationMs(reader.text(path) ?? "");
     if (timeoutMs === undefined) continue;
     if (timeoutMs < shortestTimeoutMs || timeoutMs > longestTimeoutMs) {
-      reader.error(path, "is out of range", `a duration from ${formatDurationMs(shortestTimeoutMs)} to ${formatDurationMs(longestTimeoutMs)}`);
+      reader.error(
+        path,
+        "is out of range",
+        `a duration from ${formatDurationMs(shortestTimeoutMs)} to ${formatDurationMs(longestTimeoutMs)}`,
+      );
     } else if (timeoutMs < floorMs) {
       reader.warning(path, `is shorter than ${source} allows`, `at least ${formatDurationMs(floorMs)}`);
     }
   }
 }
-

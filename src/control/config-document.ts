@@ -6,7 +6,18 @@
  * may repeat an anchor (a few lines of YAML can otherwise grow to gigabytes).
  */
 
-import { type Alias, type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from "yaml";
+import {
+  type Alias,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseAllDocuments,
+} from "yaml";
 import { ConfigError, type ConfigPath, type Position, type Problem } from "./config-problem.ts";
 
 export const maxFileBytes = 256 * 1024;
@@ -24,7 +35,8 @@ export interface ConfigDocument {
 
 /** Reads YAML 1.2. Throws ConfigError for syntax errors, duplicate keys, several documents, or nothing at all. */
 export function readDocument(text: string, file: string): ConfigDocument {
-  if (Buffer.byteLength(text) > maxFileBytes) throw new ConfigError(file, [wholeFile(`the file is larger than ${maxFileBytes / 1024} KiB`)]);
+  if (Buffer.byteLength(text) > maxFileBytes)
+    throw new ConfigError(file, [wholeFile(`the file is larger than ${maxFileBytes / 1024} KiB`)]);
   const lines = new LineCounter();
   const documents = parse(text, file, lines);
   if (documents.length > 1) {
@@ -37,7 +49,11 @@ export function readDocument(text: string, file: string): ConfigDocument {
   }
   return {
     value: toValue(document, file),
-    warnings: document.warnings.map((warning) => ({ ...wholeFile(firstLine(warning.message)), severity: "warning", ...positionAt(lines, warning.pos[0]) })),
+    warnings: document.warnings.map((warning) => ({
+      ...wholeFile(firstLine(warning.message)),
+      severity: "warning",
+      ...positionAt(lines, warning.pos[0]),
+    })),
     positionOf: (path, which = "value") => positionAt(lines, offsetOf(document, path, which)),
   };
 }
@@ -46,13 +62,23 @@ function parse(text: string, file: string, lines: LineCounter): Document.Parsed[
   let documents: Document.Parsed[] | { empty: true };
   try {
     // prettyErrors would append an excerpt of the file to every message; stringKeys refuses keys that are lists or mappings.
-    documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, logLevel: "error", stringKeys: true });
+    documents = parseAllDocuments(text, {
+      lineCounter: lines,
+      prettyErrors: false,
+      logLevel: "error",
+      stringKeys: true,
+    });
   } catch (error) {
-    throw new ConfigError(file, [wholeFile(`cannot be read as YAML: ${error instanceof RangeError ? "nested too deeply" : String(error)}`)]);
+    throw new ConfigError(file, [
+      wholeFile(`cannot be read as YAML: ${error instanceof RangeError ? "nested too deeply" : String(error)}`),
+    ]);
   }
   const list = Array.isArray(documents) ? documents : [];
   const errors = list.flatMap((document) => document.errors).slice(0, maxSyntaxErrors);
-  const problems = errors.map((error) => ({ ...wholeFile(firstLine(error.message)), ...positionAt(lines, error.pos[0]) }));
+  const problems = errors.map((error) => ({
+    ...wholeFile(firstLine(error.message)),
+    ...positionAt(lines, error.pos[0]),
+  }));
   if (problems.length > 0) throw new ConfigError(file, problems);
   return list;
 }
@@ -61,7 +87,9 @@ function toValue(document: Document.Parsed, file: string): unknown {
   try {
     return document.toJS({ maxAliasCount });
   } catch (error) {
-    throw new ConfigError(file, [wholeFile(error instanceof RangeError ? "nested too deeply" : firstLine((error as Error).message))]);
+    throw new ConfigError(file, [
+      wholeFile(error instanceof RangeError ? "nested too deeply" : firstLine((error as Error).message)),
+    ]);
   }
 }
 
@@ -72,7 +100,9 @@ function offsetOf(document: Document.Parsed, path: ConfigPath, which: "key" | "v
     if (isAlias(node)) node = (node as Alias).resolve(document) ?? null;
     let child: Node | null = null;
     if (isMap(node)) {
-      const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(step)) as Pair<Node, Node | null> | undefined;
+      const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(step)) as
+        | Pair<Node, Node | null>
+        | undefined;
       if (pair === undefined) break;
       keyAt = pair.key.range?.[0] ?? keyAt;
       child = pair.value;
@@ -101,7 +131,10 @@ function positionAt(lines: LineCounter, offset: number): Position {
 
 function firstLine(text: string): string {
   // The message quotes the file, which may be anything: no control characters on somebody's terminal.
-  return text.split("\n", 1)[0]!.replaceAll(/\p{Cc}/gu, "?").slice(0, 200);
+  return text
+    .split("\n", 1)[0]!
+    .replaceAll(/\p{Cc}/gu, "?")
+    .slice(0, 200);
 }
 
 function wholeFile(message: string, expected?: string): Problem {

@@ -27,7 +27,12 @@ const notYet: readonly NotYet[] = [
   { path: ["balance", "policy"], asked: otherThan("weighted-hash"), severity: "error", instead: "weighted-hash" },
   { path: ["failMode"], asked: otherThan("open"), severity: "error", instead: "open" },
   { path: ["io"], asked: otherThan("shim"), severity: "error", instead: "shim" },
-  { path: ["uplinks", "*", "probe"], asked: given, severity: "warning", instead: "an uplink counts as down when its link, address or next hop is missing" },
+  {
+    path: ["uplinks", "*", "probe"],
+    asked: given,
+    severity: "warning",
+    instead: "an uplink counts as down when its link, address or next hop is missing",
+  },
   { path: ["metrics"], asked: given, severity: "warning", instead: "sluice status --json has the figures" },
 ];
 

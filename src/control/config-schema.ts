@@ -18,7 +18,12 @@ export interface RawConfig {
   steer: { interfaces: string[]; local: boolean };
   uplinks: { name: string; interface: string; gateway?: string; address?: string; weight: number; tier: number }[];
   balance: { key: BalanceKey; policy: Policy };
-  nat: { ports: string; mapping: Mapping; filtering: Filtering; timeouts: Record<"tcpEstablished" | "tcpTransitory" | "udp" | "icmp", string> };
+  nat: {
+    ports: string;
+    mapping: Mapping;
+    filtering: Filtering;
+    timeouts: Record<"tcpEstablished" | "tcpTransitory" | "udp" | "icmp", string>;
+  };
   limits: { flows: number; flowsPerHost: number };
   workers: "auto" | number;
   io: Config["io"];
@@ -33,10 +38,14 @@ interface SchemaNode {
   enum?: string[];
   minimum?: number;
   maximum?: number;
+  default?: unknown;
   properties?: Record<string, SchemaNode>;
 }
 
-const schema = JSON.parse(readFileSync(new URL("../../sluice.schema.json", import.meta.url), "utf8")) as object;
+const schema = JSON.parse(readFileSync(new URL("../../sluice.schema.json", import.meta.url), "utf8")) as SchemaNode;
+
+export const defaultSocket = schema.properties!.control!.properties!.socket!.default as string;
+
 // strictSchema stays on, so that a typo in the schema itself is found at start and not by a user.
 const ajv = new Ajv({ allErrors: true, verbose: true, useDefaults: true, strictRequired: false });
 ajv.addKeyword({ keyword: "errorMessage", schemaType: "string" });
@@ -49,14 +58,20 @@ export function checkSchema(document: ConfigDocument): Problem[] {
   // A failed anyOf reports each of its branches as well; what was expected stands on the anyOf itself.
   const alternatives = errors.filter((error) => error.keyword === "anyOf");
   const inBranch = (error: ErrorObject) =>
-    alternatives.some((whole) => error !== whole && error.instancePath.startsWith(whole.instancePath) && error.schemaPath.startsWith(`${whole.schemaPath}/`));
+    alternatives.some(
+      (whole) =>
+        error !== whole &&
+        error.instancePath.startsWith(whole.instancePath) &&
+        error.schemaPath.startsWith(`${whole.schemaPath}/`),
+    );
   return errors.filter((error) => !inBranch(error)).map((error) => translate(error, document));
 }
 
 function translate(error: ErrorObject, document: ConfigDocument): Problem {
   const node = error.parentSchema as SchemaNode;
   const path = toPath(error.instancePath, document.value);
-  if (error.keyword === "additionalProperties") return unknownKey(path, String(error.params.additionalProperty), node, document);
+  if (error.keyword === "additionalProperties")
+    return unknownKey(path, String(error.params.additionalProperty), node, document);
   if (error.keyword === "required") {
     const missing = [...path, String(error.params.missingProperty)];
     return { severity: "error", ...document.positionOf(path), path: formatPath(missing), message: "is missing" };
@@ -87,7 +102,6 @@ function unknownKey(parent: ConfigPath, key: string, node: SchemaNode, document:
 function describe(error: ErrorObject, node: SchemaNode): string {
   switch (error.keyword) {
     case "type":
-    case "anyOf":
       return error.data === null ? "has no value" : "is of the wrong kind";
     case "enum": {
       const suggestion = typeof error.data === "string" ? nearest(error.data, node.enum ?? []) : undefined;

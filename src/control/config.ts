@@ -36,7 +36,9 @@ export function loadConfig(file: string): LoadedConfig {
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    throw new ConfigError(file, [{ severity: "error", line: 0, column: 0, path: "", message: cannotRead((error as NodeJS.ErrnoException).code) }]);
+    throw new ConfigError(file, [
+      { severity: "error", line: 0, column: 0, path: "", message: cannotRead((error as NodeJS.ErrnoException).code) },
+    ]);
   }
   return parseConfig(text, file);
 }
@@ -48,7 +50,9 @@ export function parseConfig(text: string, file: string): LoadedConfig {
   const shape = checkSchema(document);
   checkMeaning(reader, resolveWorkers(reader.get(["workers"])));
   checkNotYet(reader);
-  const problems = [...document.warnings, ...shape, ...reader.problems].sort((a, b) => a.line - b.line || a.column - b.column);
+  const problems = [...document.warnings, ...shape, ...reader.problems].sort(
+    (a, b) => a.line - b.line || a.column - b.column,
+  );
   if (problems.some((problem) => problem.severity === "error")) throw new ConfigError(file, problems);
   return { config: toConfig(document.value as RawConfig, file), warnings: problems, document };
 }
@@ -86,7 +90,14 @@ function toConfig(raw: RawConfig, file: string): Config {
 
 function toUplink(raw: RawConfig["uplinks"][number]): UplinkConfig {
   const { name, gateway, address, weight, tier } = raw;
-  return { name, interface: raw.interface, weight, tier, ...(gateway !== undefined && { gateway }), ...(address !== undefined && { address }) };
+  return {
+    name,
+    interface: raw.interface,
+    weight,
+    tier,
+    ...(gateway !== undefined && { gateway }),
+    ...(address !== undefined && { address }),
+  };
 }
 
 function resolveWorkers(asked: unknown): number {

@@ -1,0 +1,166 @@
+/**
+ * The far side of the control socket: HTTP with JSON over a Unix socket that only its owner may open.
+ *
+ *     GET /version   {version, pid}
+ *     GET /status    StatusReport
+ *     GET /flows     FlowReport[]   ?uplink=NAME &limit=N
+ *
+ * HTTP because `curl --unix-socket` and every language can speak it. Whoever may connect is root
+ * already, so the limits here guard against accidents: a client that hangs, or never reads.
+ */
+
+import { lstatSync, mkdirSync, unlinkSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { dirname } from "node:path";
+import { ControlError, requestJson } from "./client.ts";
+import type { FlowReport, StatusReport } from "./report.ts";
+
+/** Most flows in one answer: some 35 MB of JSON. */
+export const maxFlowsInAnswer = 100_000;
+const maxConnections = 32;
+const idleConnectionMs = 30_000;
+
+export interface ApiHandlers {
+  version: string;
+  status(): StatusReport;
+  /** At most `limit` flows, of one uplink if a name is given. */
+  flows(query: { uplink?: string; limit: number }): Promise<FlowReport[]>;
+}
+
+export interface Api {
+  /** Ends open requests and removes the socket. */
+  close(): Promise<void>;
+}
+
+/** What stands in the way of listening, in words for the person who started sluice. */
+export class ApiStartError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "ApiStartError";
+  }
+}
+
+class RequestError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/**
+ * Listens on `socketPath` (mode 0600; its directory is made if need be). A socket that a dead daemon
+ * left behind is replaced. Throws ApiStartError when a live one answers there, naming its process.
+ */
+export async function startApi(socketPath: string, handlers: ApiHandlers): Promise<Api> {
+  await clearTheWay(socketPath);
+  const server = createServer(
+    { maxHeaderSize: 8192, headersTimeout: 5_000, requestTimeout: 10_000 },
+    (incoming, answer) => {
+      void respond(incoming, answer, handlers);
+    },
+  );
+  server.maxConnections = maxConnections;
+  server.timeout = idleConnectionMs;
+  await listen(server, socketPath);
+  return { close: () => close(server) };
+}
+
+/** Throws ApiStartError when a daemon answers on the socket; removes a dead one's. */
+export async function clearTheWay(socketPath: string): Promise<void> {
+  const kind = lstatSync(socketPath, { throwIfNoEntry: false });
+  if (kind === undefined) return;
+  if (!kind.isSocket())
+    throw new ApiStartError(
+      `${socketPath} exists and is not a socket; remove it or set control.socket to another path`,
+    );
+  try {
+    const { pid } = await requestJson<{ pid: number }>(socketPath, "/version");
+    throw new ApiStartError(
+      `sluice is already running on ${socketPath} (pid ${pid}); stop it, or set control.socket and tun.name to others`,
+    );
+  } catch (error) {
+    if (!(error instanceof ControlError)) throw error;
+    if (error.failure !== "absent") throw new ApiStartError(`another process holds ${socketPath}: ${error.message}`);
+  }
+  // ECONNREFUSED: the socket's process is gone.
+  unlinkSync(socketPath);
+}
+
+async function listen(server: Server, socketPath: string): Promise<void> {
+  try {
+    mkdirSync(dirname(socketPath), { recursive: true, mode: 0o755 });
+    await new Promise<void>((resolve, reject) => {
+      server.on("error", reject);
+      // bind(2) runs within listen(), so the umask makes the socket private from its first moment.
+      const umask = process.umask(0o177);
+      server.listen(socketPath, resolve);
+      process.umask(umask);
+    });
+  } catch (error) {
+    throw new ApiStartError(`cannot listen on ${socketPath}: ${(error as NodeJS.ErrnoException).code ?? error}`);
+  }
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+async function respond(incoming: IncomingMessage, answer: ServerResponse, handlers: ApiHandlers): Promise<void> {
+  try {
+    send(answer, 200, await route(incoming, handlers));
+  } catch (error) {
+    send(answer, error instanceof RequestError ? error.status : 500, { error: (error as Error).message });
+  }
+}
+
+async function route(incoming: IncomingMessage, handlers: ApiHandlers): Promise<unknown> {
+  if (incoming.method !== "GET") throw new RequestError(405, `${incoming.method} is not answered here, only GET`);
+  if (incoming.headers["transfer-encoding"] !== undefined || Number(incoming.headers["content-length"] ?? 0) > 0) {
+    throw new RequestError(413, "a request has no body");
+  }
+  if (!URL.canParse(incoming.url ?? "", "http://sluice"))
+    throw new RequestError(400, "the address of the request is malformed");
+  const { pathname, searchParams } = new URL(incoming.url ?? "", "http://sluice");
+  switch (pathname) {
+    case "/version":
+      return { version: handlers.version, pid: process.pid };
+    case "/status":
+      return handlers.status();
+    case "/flows":
+      return handlers.flows(readFlowsQuery(searchParams, handlers));
+    default:
+      throw new RequestError(404, `${pathname} is not known; there are /version, /status and /flows`);
+  }
+}
+
+function readFlowsQuery(params: URLSearchParams, handlers: ApiHandlers): { uplink?: string; limit: number } {
+  const limit = params.get("limit") ?? String(maxFlowsInAnswer);
+  if (!/^[1-9][0-9]{0,8}$/.test(limit) || Number(limit) > maxFlowsInAnswer) {
+    throw new RequestError(
+      400,
+      `limit is ${JSON.stringify(limit)}; expected a whole number from 1 to ${maxFlowsInAnswer}`,
+    );
+  }
+  const uplink = params.get("uplink");
+  if (uplink === null) return { limit: Number(limit) };
+  const names = handlers.status().uplinks.map((known) => known.name);
+  if (!names.includes(uplink))
+    throw new RequestError(404, `there is no uplink named ${JSON.stringify(uplink)}; there are ${names.join(", ")}`);
+  return { uplink, limit: Number(limit) };
+}
+
+function send(answer: ServerResponse, status: number, value: unknown): void {
+  const text = JSON.stringify(value);
+  // A refused request may have a body still coming; closing is simpler than reading it to its end.
+  answer.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(text),
+    ...(status !== 200 && { connection: "close" }),
+  });
+  answer.end(text);
+}

@@ -1,0 +1,125 @@
+/** What the configuration says against what this machine has: interfaces, addresses, gateways, ports. Reads only. */
+
+import { readFileSync } from "node:fs";
+import type { LoadedConfig } from "./config.ts";
+import type { ConfigPath, Problem } from "./config-problem.ts";
+import { ConfigReader } from "./config-reader.ts";
+import type { Config, UplinkConfig } from "./config-types.ts";
+import { contains, formatIpv4, type Network, overlap, parseIpv4 } from "./config-values.ts";
+import { type LinkRow, listDefaultRoutes, listLinks } from "./iproute.ts";
+import { nearest } from "./nearest.ts";
+import { describeUplink, type SystemState } from "./uplink-snapshot.ts";
+
+/**
+ * Problems of the same shape, with the same places, as those of the file itself. `daemonRuns`: the
+ * configuration's own daemon is up, so its TUN and the addresses on it are where they should be.
+ * Throws CommandError when `ip` cannot be run.
+ */
+export async function checkSystem(loaded: LoadedConfig, daemonRuns: boolean): Promise<Problem[]> {
+  const { config } = loaded;
+  const reader = new ConfigReader(loaded.document);
+  const [everyLink, defaultRoutes] = await Promise.all([listLinks(), listDefaultRoutes()]);
+  const links = everyLink.filter((link) => !(daemonRuns && link.ifname === config.tun.name));
+  checkTun(reader, config, links);
+  for (const [index, name] of config.steer.interfaces.entries())
+    checkExists(reader, ["steer", "interfaces", index], name, links);
+  for (const [index, uplink] of config.uplinks.entries()) {
+    const link = checkExists(reader, ["uplinks", index, "interface"], uplink.interface, links);
+    if (link !== undefined) checkUplink(reader, ["uplinks", index], uplink, link, { links, defaultRoutes });
+  }
+  checkLocalPorts(reader, config);
+  return reader.problems;
+}
+
+function checkTun(reader: ConfigReader, config: Config, links: readonly LinkRow[]): void {
+  const { name, address, prefixLength } = config.tun;
+  if (links.some((link) => link.ifname === name)) {
+    reader.error(
+      ["tun", "name"],
+      "is the name of a device that exists already",
+      "a free name; sluice creates the device",
+    );
+  }
+  const subnet = { address: parseIpv4(address)!, prefixLength };
+  for (const link of links) {
+    const rival = networksOf(link).find((network) => overlap(network, subnet));
+    if (rival === undefined) continue;
+    const where = `${formatIpv4(rival.address)}/${rival.prefixLength} on ${link.ifname}`;
+    reader.error(["tun", "address"], `collides with ${where}`, "a subnet that nothing else on this machine uses");
+  }
+}
+
+function checkExists(
+  reader: ConfigReader,
+  path: ConfigPath,
+  name: string,
+  links: readonly LinkRow[],
+): LinkRow | undefined {
+  const link = links.find((other) => other.ifname === name);
+  if (link !== undefined) return link;
+  const known = links.map((other) => other.ifname).filter((other) => other !== "lo");
+  const suggestion = nearest(name, known);
+  const hint = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
+  reader.error(
+    path,
+    `there is no such interface${hint}`,
+    known.length === 0 ? "an interface of ip link" : `one of ${known.slice(0, 20).join(", ")}`,
+  );
+  return undefined;
+}
+
+/** An uplink that cannot send now may do so later (DHCP, PPP, a cable): this warns, since the others must be able to start. */
+function checkUplink(
+  reader: ConfigReader,
+  path: ConfigPath,
+  uplink: UplinkConfig,
+  link: LinkRow,
+  system: SystemState,
+): void {
+  const { state, reason } = describeUplink(uplink, system, null);
+  if (state === "down") reader.warning([...path, "interface"], `the uplink is down at present: ${reason}`);
+  const networks = networksOf(link);
+  if (uplink.gateway === undefined || networks.length === 0 || link.flags.includes("POINTOPOINT")) return;
+  const gateway = parseIpv4(uplink.gateway)!;
+  if (networks.some((network) => contains(network, gateway))) return;
+  const subnets = networks.map((network) => `${formatIpv4(network.address)}/${network.prefixLength}`).join(", ");
+  reader.warning(
+    [...path, "gateway"],
+    `is outside ${uplink.interface}'s own network`,
+    `an address in ${subnets}, unless the provider says otherwise`,
+  );
+}
+
+/** IPv4 networks of an interface; on a point-to-point link the far end's address counts too. */
+function networksOf(link: LinkRow): Network[] {
+  return link.addr_info
+    .filter((row) => row.family === "inet")
+    .flatMap((row) =>
+      [row.local, row.address].map((text) => ({ address: parseIpv4(text ?? ""), prefixLength: row.prefixlen })),
+    )
+    .filter((network): network is Network => network.address !== undefined);
+}
+
+function checkLocalPorts(reader: ConfigReader, config: Config): void {
+  const range = readLocalPortRange();
+  if (range === undefined || range.first > config.nat.lastPort || range.last < config.nat.firstPort) return;
+  const why = "from which this machine's own connections take their ports";
+  reader.warning(
+    ["nat", "ports"],
+    `overlaps net.ipv4.ip_local_port_range (${range.first}-${range.last}), ${why}`,
+    "a range outside it",
+  );
+}
+
+/** The ports that the kernel gives to this machine's own connections; undefined when the setting cannot be read. */
+export function readLocalPortRange(): { first: number; last: number } | undefined {
+  try {
+    const [first, last] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8")
+      .trim()
+      .split(/\s+/)
+      .map(Number);
+    return { first: first!, last: last! };
+  } catch {
+    return undefined;
+  }
+}
