@@ -1,0 +1,52 @@
+/** `sluice check`: validates a configuration, by itself and against this machine. */
+
+import type { Command } from "commander";
+import { ControlError, requestJson } from "../control/client.ts";
+import { ConfigError, defaultConfigFile, formatProblem, type LoadedConfig, loadConfig } from "../control/config.ts";
+import { checkSystem } from "../control/config-system.ts";
+import type { Config } from "../control/config-types.ts";
+import { configOption } from "./options.ts";
+
+const examples = `
+Prints one line a problem: FILE:LINE:COLUMN: path: message (got VALUE; expected ...).
+Besides the file itself it looks at this machine's interfaces and addresses. Nothing is changed.
+
+Examples:
+  sluice check                      /etc/sluice/sluice.yaml
+  sluice check -c sluice.yaml && sluice up -c sluice.yaml`;
+
+export function addCheck(program: Command): void {
+  program
+    .command("check")
+    .description("validate a configuration: every problem with line, path, value and what was expected")
+    .option(...configOption, defaultConfigFile)
+    .addHelpText("after", examples)
+    .action(async (options: { config: string }) => {
+      const loaded = loadConfig(options.config);
+      const warnings = await checkAgainstSystem(loaded, await answers(loaded.config));
+      for (const warning of warnings) process.stderr.write(`${formatProblem(options.config, warning)}\n`);
+      console.log(
+        `${options.config}: ${warnings.length === 0 ? "no problems" : `no errors, ${warnings.length} warning${warnings.length > 1 ? "s" : ""}`}`,
+      );
+    });
+}
+
+/** The warnings of the file and the system together. Throws ConfigError with all of both when there is an error. */
+export async function checkAgainstSystem(loaded: LoadedConfig, daemonRuns: boolean): Promise<LoadedConfig["warnings"]> {
+  const problems = [...loaded.warnings, ...(await checkSystem(loaded, daemonRuns))].sort(
+    (a, b) => a.line - b.line || a.column - b.column,
+  );
+  if (problems.some((problem) => problem.severity === "error")) throw new ConfigError(loaded.config.file, problems);
+  return problems;
+}
+
+/** A TUN that a running sluice holds is no obstacle to the file that it runs by. */
+async function answers(config: Config): Promise<boolean> {
+  try {
+    await requestJson(config.control.socket, "/version");
+    return true;
+  } catch (error) {
+    if (error instanceof ControlError) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,132 @@
+/** What `sluice status` shows of a StatusReport. Pure: a report in, lines out. */
+
+import type { StatusReport, UplinkReport, UplinkState } from "../control/report.ts";
+import {
+  type Column,
+  formatAge,
+  formatBitRate,
+  formatBytes,
+  formatCount,
+  formatPercent,
+  formatTable,
+  paint,
+  type Style,
+} from "./format.ts";
+
+interface Row extends UplinkReport {
+  /** Share of new connections that the weights ask for, and share of the live ones it has. */
+  target: number;
+  share: number;
+  txBitsPerSecond: number;
+  rxBitsPerSecond: number;
+}
+
+const stateStyle: Record<UplinkState, Style> = { up: "green", down: "red", draining: "yellow", disabled: "dim" };
+
+/** `earlier`: the report of `elapsedSeconds` ago; with it, rates are shown in place of totals. */
+export function showStatus(
+  report: StatusReport,
+  width: number,
+  earlier?: { report: StatusReport; elapsedSeconds: number },
+): string[] {
+  const head = `sluice ${report.version}, up ${formatAge(report.uptimeSeconds)}, ${report.workers} worker${report.workers === 1 ? "" : "s"}, io ${report.io}`;
+  const table = formatTable(toRows(report, earlier), chooseColumns(report, earlier !== undefined), width);
+  const reasons = report.uplinks
+    .filter((uplink) => uplink.state !== "up" && uplink.reason !== "")
+    .map((uplink) => `${uplink.name} is ${uplink.state}: ${uplink.reason}`);
+  return [head, "", ...table, ...reasons, "", ...showFlows(report), ...showDrops(report)];
+}
+
+function toRows(report: StatusReport, earlier: { report: StatusReport; elapsedSeconds: number } | undefined): Row[] {
+  // New connections go to the lowest tier that has an uplink up.
+  const up = report.uplinks.filter((uplink) => uplink.state === "up");
+  const tier = Math.min(...up.map((uplink) => uplink.tier));
+  const takes = (uplink: UplinkReport) => uplink.state === "up" && uplink.tier === tier;
+  const weights = sum(report.uplinks.filter(takes).map((uplink) => uplink.weight));
+  const flows = sum(report.uplinks.map((uplink) => uplink.flows));
+  return report.uplinks.map((uplink) => {
+    const before = earlier?.report.uplinks.find((other) => other.name === uplink.name);
+    const rate = (key: "txBytes" | "rxBytes") =>
+      before === undefined ? 0 : (Math.max(0, uplink[key] - before[key]) * 8) / earlier!.elapsedSeconds;
+    return {
+      ...uplink,
+      target: takes(uplink) ? uplink.weight / weights : 0,
+      share: flows === 0 ? 0 : uplink.flows / flows,
+      txBitsPerSecond: rate("txBytes"),
+      rxBitsPerSecond: rate("rxBytes"),
+    };
+  });
+}
+
+function chooseColumns(report: StatusReport, withRates: boolean): Column<Row>[] {
+  const { uplinks } = report;
+  const columns: Column<Row>[] = [
+    { title: "UPLINK", text: (row) => row.name, style: () => "bold" },
+    { title: "STATE", text: (row) => row.state, style: (row) => stateStyle[row.state] },
+    { title: "INTERFACE", text: (row) => row.interface, dispensable: 3 },
+    { title: "ADDRESS", text: (row) => row.address ?? "-", dispensable: 2 },
+    { title: "GATEWAY", text: (row) => row.gateway ?? "-", dispensable: 5 },
+  ];
+  const optional: Column<Row>[] = [
+    { title: "TIER", align: "right", text: (row) => String(row.tier), dispensable: 1 },
+    {
+      title: "RTT",
+      align: "right",
+      text: (row) => (row.rttMs === null ? "-" : `${row.rttMs.toFixed(1)} ms`),
+      dispensable: 4,
+    },
+    {
+      title: "LOSS",
+      align: "right",
+      text: (row) => (row.lossRatio === null ? "-" : formatPercent(row.lossRatio)),
+      dispensable: 4,
+    },
+  ];
+  // A column that says the same for everyone says nothing.
+  const shown = [
+    uplinks.some((uplink) => uplink.tier !== uplinks[0]!.tier),
+    uplinks.some((uplink) => uplink.rttMs !== null),
+    uplinks.some((uplink) => uplink.lossRatio !== null),
+  ];
+  columns.push(...optional.filter((_, index) => shown[index]));
+  columns.push(
+    { title: "WEIGHT", align: "right", text: (row) => String(row.weight), dispensable: 1 },
+    { title: "TARGET", align: "right", text: (row) => (row.target === 0 ? "-" : formatPercent(row.target)) },
+    { title: "SHARE", align: "right", text: (row) => formatPercent(row.share) },
+    { title: "FLOWS", align: "right", text: (row) => formatCount(row.flows) },
+  );
+  if (withRates) {
+    columns.push(
+      { title: "OUT", align: "right", text: (row) => formatBitRate(row.txBitsPerSecond) },
+      { title: "IN", align: "right", text: (row) => formatBitRate(row.rxBitsPerSecond) },
+    );
+  } else {
+    columns.push(
+      { title: "SENT", align: "right", text: (row) => formatBytes(row.txBytes) },
+      { title: "RECEIVED", align: "right", text: (row) => formatBytes(row.rxBytes) },
+    );
+  }
+  return columns;
+}
+
+function showFlows({ flows }: StatusReport): string[] {
+  const kinds = (["tcp", "udp", "icmp", "other"] as const)
+    .filter((kind) => flows[kind] > 0)
+    .map((kind) => `${formatCount(flows[kind])} ${kind}`);
+  const split = kinds.length > 0 ? ` (${kinds.join(", ")})` : "";
+  return [`Flows: ${formatCount(flows.active)} active${split}, ${formatCount(flows.opened)} opened since the start`];
+}
+
+function showDrops({ drops }: StatusReport): string[] {
+  const rows = Object.entries(drops).sort(([, a], [, b]) => b - a);
+  if (rows.length === 0) return ["Drops: none"];
+  const width = Math.max(...rows.map(([, count]) => formatCount(count).length));
+  return [
+    `Drops: ${formatCount(sum(rows.map(([, count]) => count)))} packets`,
+    ...rows.map(([reason, count]) => paint("yellow", `  ${formatCount(count).padStart(width)}  ${reason}`)),
+  ];
+}
+
+function sum(values: number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
