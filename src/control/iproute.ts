@@ -1,0 +1,255 @@
+/**
+ * Rules, routes and links of the kernel, by way of `ip -json`.
+ *
+ * Everything that sluice adds carries its own protocol number, so that listing and removing never
+ * touch what somebody else set. Rules and routes are compared and removed as plain rows: what is
+ * wanted and what is there have the same shape, hence the difference is a set difference.
+ */
+
+import { CommandError, run, runJson } from "./command.ts";
+
+/** The origin that rules and routes of sluice show (`proto 83` in `ip rule`); free in iproute2's rt_protos. */
+export const protocol = 83;
+
+/** A routing policy rule. Absent fields do not restrict. */
+export interface Rule {
+  readonly priority: number;
+  /** An address, without length; "0.0.0.0" matches lookups whose source is not chosen yet. */
+  readonly from?: string;
+  readonly iif?: string;
+  readonly oif?: string;
+  readonly action: { readonly table: number; readonly suppressPrefixLength?: number } | "blackhole" | "unreachable";
+}
+
+export interface Route {
+  readonly table: number;
+  readonly type: "unicast" | "throw" | "unreachable";
+  /** "default", an address, or address/length. */
+  readonly destination: string;
+  readonly gateway?: string;
+  readonly device?: string;
+  readonly source?: string;
+  readonly metric?: number;
+}
+
+export const mainTable = 254;
+
+/** A row of `ip -json -details addr`. */
+export interface LinkRow {
+  ifindex: number;
+  ifname: string;
+  flags: string[];
+  mtu: number;
+  link_type: string;
+  /** MAC address on Ethernet. */
+  address?: string;
+  addr_info: AddressRow[];
+}
+
+export interface AddressRow {
+  family: string;
+  local: string;
+  /** The far end of a point-to-point link. */
+  address?: string;
+  prefixlen: number;
+  scope: string;
+  secondary?: boolean;
+}
+
+/** A default route out of a device; of a multipath route, each hop counts as one. */
+export interface DefaultRoute {
+  device: string;
+  gateway: string | null;
+  table: number;
+  metric: number;
+}
+
+interface RuleRow {
+  priority: number;
+  src: string;
+  srclen?: number;
+  iif?: string;
+  oif?: string;
+  table?: string;
+  suppress_prefixlen?: number;
+  action?: string;
+  protocol?: string;
+}
+
+interface RouteRow {
+  type?: string;
+  dst: string;
+  gateway?: string;
+  dev?: string;
+  table?: string;
+  protocol?: string;
+  prefsrc?: string;
+  metric?: number;
+  nexthops?: { gateway?: string; dev?: string }[];
+}
+
+/** rtnetlink.h: what `ip -N` prints for a route's type and a rule's action. */
+const typeNames: Record<string, Route["type"]> = { "7": "unreachable", "9": "throw" };
+const actionNames: Record<string, "blackhole" | "unreachable"> = { "6": "blackhole", "7": "unreachable" };
+
+export async function ip(...args: string[]): Promise<void> {
+  await run("ip", args);
+}
+
+/** Rules with sluice's protocol number within the priorities. */
+export async function listOwnRules(firstPriority: number, lastPriority: number): Promise<Rule[]> {
+  const rows = await ruleRows();
+  return rows
+    .filter((row) => row.protocol === String(protocol) && row.priority >= firstPriority && row.priority <= lastPriority)
+    .map(toRule);
+}
+
+/** The priorities that have a rule, whoever set it, and the tables that rules refer to. */
+export async function usedByRules(): Promise<{ priorities: Set<number>; tables: Set<number> }> {
+  const rows = await ruleRows();
+  return {
+    priorities: new Set(rows.map((row) => row.priority)),
+    tables: new Set(rows.map((row) => Number(row.table))),
+  };
+}
+
+export async function addRule(rule: Rule): Promise<void> {
+  await ip("-4", "rule", "add", ...ruleArguments(rule));
+}
+
+export async function removeRule(rule: Rule): Promise<void> {
+  await unlessGone(ip("-4", "rule", "del", ...ruleArguments(rule)));
+}
+
+/** Removes sluice's rules within the priorities; none there is fine. */
+export async function removeOwnRules(firstPriority: number, lastPriority: number): Promise<void> {
+  for (const rule of await listOwnRules(firstPriority, lastPriority)) await removeRule(rule);
+}
+
+/** Routes with sluice's protocol number within the tables. */
+export async function listOwnRoutes(firstTable: number, lastTable: number): Promise<Route[]> {
+  const rows = await runJson<RouteRow[]>(
+    "ip",
+    ["-4", "-N", "-json", "route", "show", "table", "all", "protocol", String(protocol)],
+    [],
+  );
+  return rows.map(toRoute).filter((route) => route.table >= firstTable && route.table <= lastTable);
+}
+
+export async function addRoute(route: Route): Promise<void> {
+  await ip("-4", "route", "replace", ...routeArguments(route));
+}
+
+export async function removeRoute(route: Route): Promise<void> {
+  await unlessGone(ip("-4", "route", "del", ...routeArguments(route)));
+}
+
+/** Removes sluice's routes within the tables; none there is fine. */
+export async function removeOwnRoutes(firstTable: number, lastTable: number): Promise<void> {
+  for (const route of await listOwnRoutes(firstTable, lastTable)) await removeRoute(route);
+}
+
+/** Whether a table holds no route of anybody. */
+export async function tableIsEmpty(table: number): Promise<boolean> {
+  try {
+    return (await run("ip", ["-4", "route", "show", "table", String(table)])).trim() === "";
+  } catch (error) {
+    if (error instanceof Error && error.message.includes("FIB table does not exist")) return true;
+    throw error;
+  }
+}
+
+/** Default routes that others set, in every table. */
+export async function listDefaultRoutes(): Promise<DefaultRoute[]> {
+  const rows = await runJson<RouteRow[]>("ip", ["-4", "-N", "-json", "route", "show", "default", "table", "all"], []);
+  const unicast = rows.filter(
+    (row) => row.protocol !== String(protocol) && row.type === undefined && row.dst === "default",
+  );
+  return unicast.flatMap((row) =>
+    (row.nexthops ?? [row]).flatMap((hop) =>
+      hop.dev === undefined
+        ? []
+        : [
+            {
+              device: hop.dev,
+              gateway: hop.gateway ?? null,
+              table: Number(row.table ?? mainTable),
+              metric: row.metric ?? 0,
+            },
+          ],
+    ),
+  );
+}
+
+/** Every link with its IPv4 addresses. */
+export function listLinks(): Promise<LinkRow[]> {
+  return runJson<LinkRow[]>("ip", ["-json", "-details", "addr", "show"], []);
+}
+
+/** In the words of `ip rule`; the same rule gives the same words, which is how rows are compared. */
+export function ruleArguments(rule: Rule): string[] {
+  const { action } = rule;
+  return [
+    ...["pref", String(rule.priority), "protocol", String(protocol)],
+    ...(rule.from === undefined ? [] : ["from", `${rule.from}/32`]),
+    ...(rule.iif === undefined ? [] : ["iif", rule.iif]),
+    ...(rule.oif === undefined ? [] : ["oif", rule.oif]),
+    ...(typeof action === "string" ? ["type", action] : ["lookup", String(action.table)]),
+    ...(typeof action === "string" || action.suppressPrefixLength === undefined
+      ? []
+      : ["suppress_prefixlength", String(action.suppressPrefixLength)]),
+  ];
+}
+
+/** In the words of `ip route`; the same route gives the same words. */
+export function routeArguments(route: Route): string[] {
+  return [
+    ...[route.type, route.destination, "table", String(route.table), "protocol", String(protocol)],
+    // onlink: a gateway outside of the interface's own network (a /32 from the provider) is fine too.
+    ...(route.gateway === undefined ? [] : ["via", route.gateway, "onlink"]),
+    ...(route.device === undefined ? [] : ["dev", route.device]),
+    ...(route.source === undefined ? [] : ["src", route.source]),
+    ...(route.metric === undefined ? [] : ["metric", String(route.metric)]),
+  ];
+}
+
+/** The kernel takes routes away with their device at any moment: gone before we came is as good as removed. */
+async function unlessGone(removal: Promise<void>): Promise<void> {
+  try {
+    await removal;
+  } catch (error) {
+    if (!(error instanceof CommandError && /No such (process|file or directory)|Cannot find device/.test(error.stderr)))
+      throw error;
+  }
+}
+
+function ruleRows(): Promise<RuleRow[]> {
+  return runJson<RuleRow[]>("ip", ["-4", "-N", "-json", "rule", "show"], []);
+}
+
+function toRule(row: RuleRow): Rule {
+  const suppress = row.suppress_prefixlen;
+  const named = actionNames[row.action ?? ""];
+  return {
+    priority: row.priority,
+    ...(row.src === "all" ? {} : { from: row.src }),
+    ...(row.iif === undefined ? {} : { iif: row.iif }),
+    ...(row.oif === undefined ? {} : { oif: row.oif }),
+    action: named ?? {
+      table: Number(row.table),
+      ...(suppress === undefined ? {} : { suppressPrefixLength: suppress }),
+    },
+  };
+}
+
+function toRoute(row: RouteRow): Route {
+  return {
+    table: Number(row.table ?? mainTable),
+    type: row.type === undefined ? "unicast" : (typeNames[row.type] ?? "unicast"),
+    destination: row.dst,
+    ...(row.gateway === undefined ? {} : { gateway: row.gateway }),
+    ...(row.dev === undefined ? {} : { device: row.dev }),
+    ...(row.prefsrc === undefined ? {} : { source: row.prefsrc }),
+    ...(row.metric === undefined ? {} : { metric: row.metric }),
+  };
+}
