@@ -1,0 +1,198 @@
+/**
+ * Follows the uplinks while sluice runs: interfaces, addresses, gateways and their MAC addresses.
+ *
+ * `ip monitor` is a trigger only. Whatever it prints about an uplink leads, a moment later, to reading
+ * the whole state again, so that nothing depends on the order or the form of its lines. A slow timer
+ * is the net below: it finds what a lost line would have told, and gives others the occasion to put
+ * back what was taken away.
+ */
+
+import type { Config } from "./config-types.ts";
+import type { Journal } from "./journal.ts";
+import type { JournalEntry } from "./journal-file.ts";
+import { Monitor } from "./monitor.ts";
+import { manageNeighbour, readNeighbour } from "./neighbour.ts";
+import { describeUplink, needsGatewayMac, readSystem, type UplinkSnapshot } from "./uplink-snapshot.ts";
+
+/** Lets a burst of lines become one reading. */
+const settleMs = 50;
+/** Readings are at least this far apart: each costs a few runs of `ip`. */
+const leastIntervalMs = 250;
+const netIntervalMs = 10_000;
+/** How long the first report waits for gateways to answer, and how long a known MAC address outlives its entry. */
+const resolveMs = 3000;
+const resolvePollMs = 100;
+
+export interface UplinkWatch {
+  /** As last read, in the order of the configuration. */
+  readonly snapshots: readonly UplinkSnapshot[];
+  /** Stops watching and makes the gateways' entries ordinary again. */
+  close(): Promise<void>;
+}
+
+export interface UplinkListener {
+  /** Called after every change, and every 10 s without one (`previous` equals `current` then). */
+  onUpdate(current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[]): void;
+  /** The monitor ended, or the state could not be read. Watching goes on. */
+  onProblem(message: string): void;
+}
+
+/**
+ * Begins to watch. The watch is there once every gateway has answered or failed, or after 3 s; what
+ * it found by then is its `snapshots`, and the listener hears only of what comes later.
+ */
+export async function watchUplinks(config: Config, journal: Journal, listener: UplinkListener): Promise<UplinkWatch> {
+  const reader = new UplinkReader(config, journal);
+  // Before the first reading, or a change between the two would wait for the net.
+  let wake = () => {};
+  const monitor = new Monitor(
+    config.uplinks.map((uplink) => uplink.interface),
+    () => wake(),
+    listener.onProblem,
+  );
+  try {
+    await untilResolved(reader);
+  } catch (error) {
+    await monitor.close();
+    await reader.release();
+    throw error;
+  }
+  const loop = readOnDemand(reader, listener);
+  wake = loop.wake;
+  return {
+    get snapshots() {
+      return reader.snapshots;
+    },
+    async close() {
+      await monitor.close();
+      await loop.stop();
+      await reader.release();
+    },
+  };
+}
+
+async function untilResolved(reader: UplinkReader): Promise<void> {
+  const deadline = performance.now() + resolveMs;
+  await reader.read();
+  while (reader.resolving && performance.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, resolvePollMs));
+    await reader.read();
+  }
+}
+
+/** Reads when woken and on the net's timer, never twice at a time. */
+function readOnDemand(reader: UplinkReader, listener: UplinkListener): { wake(): void; stop(): Promise<void> } {
+  let lastAt = performance.now();
+  let timer: NodeJS.Timeout;
+  let woken = false;
+  let stopped = false;
+  let reading: Promise<void> = Promise.resolve();
+
+  const schedule = (delayMs: number) => {
+    clearTimeout(timer);
+    if (!stopped) timer = setTimeout(() => (reading = readOnce()), delayMs);
+  };
+  const readOnce = async () => {
+    const previous = reader.snapshots;
+    const forNet = !woken;
+    woken = false;
+    try {
+      await reader.read();
+      const changed = JSON.stringify(previous) !== JSON.stringify(reader.snapshots);
+      if ((changed || forNet) && !stopped) listener.onUpdate(reader.snapshots, previous);
+    } catch (error) {
+      listener.onProblem(`cannot read the uplinks: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    lastAt = performance.now();
+    schedule(woken ? leastIntervalMs : netIntervalMs);
+  };
+  schedule(netIntervalMs);
+  return {
+    wake() {
+      if (woken) return;
+      woken = true;
+      schedule(Math.max(settleMs, lastAt + leastIntervalMs - performance.now()));
+    },
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      await reading;
+    },
+  };
+}
+
+/** The uplinks' state and the neighbour entries that it keeps fresh. */
+class UplinkReader {
+  snapshots: readonly UplinkSnapshot[] = [];
+  /** Whether a gateway has neither answered nor failed yet. */
+  resolving = false;
+  readonly #config: Config;
+  readonly #journal: Journal;
+  readonly #managed = new Map<string, JournalEntry>();
+  /** When each uplink's gateway was last known to answer, by the uplink's name. */
+  readonly #answeredAt = new Map<string, number>();
+
+  constructor(config: Config, journal: Journal) {
+    this.#config = config;
+    this.#journal = journal;
+  }
+
+  async read(): Promise<void> {
+    const system = await readSystem(this.#config);
+    const before = new Map(this.snapshots.map((snapshot) => [snapshot.name, snapshot]));
+    this.resolving = false;
+    const described = this.#config.uplinks.map((uplink) => {
+      const previous = before.get(uplink.name) ?? null;
+      return this.#resolveGateway(describeUplink(uplink, system, previous), previous);
+    });
+    this.snapshots = await Promise.all(described);
+    await this.#releaseExcept(new Set(this.snapshots.map(neighbourKey)));
+  }
+
+  async release(): Promise<void> {
+    await this.#releaseExcept(new Set());
+  }
+
+  /** Adds the gateway's MAC address, and has the kernel keep looking for it. */
+  async #resolveGateway(snapshot: UplinkSnapshot, previous: UplinkSnapshot | null): Promise<UplinkSnapshot> {
+    const { name, gateway } = snapshot;
+    if (snapshot.state === "down" || gateway === null || !needsGatewayMac(snapshot)) return snapshot;
+    let neighbour = await readNeighbour(snapshot.interface, gateway);
+    if (!neighbour.lasting) {
+      const entry = { kind: "neighbour", interface: snapshot.interface, gateway } as const;
+      if (!this.#managed.has(neighbourKey(snapshot))) {
+        this.#journal.record(entry);
+        this.#managed.set(neighbourKey(snapshot), entry);
+      }
+      await manageNeighbour(entry);
+      neighbour = await readNeighbour(snapshot.interface, gateway);
+    }
+    const now = performance.now();
+    if (neighbour.condition === "known") {
+      this.#answeredAt.set(name, now);
+      return { ...snapshot, gatewayMac: neighbour.mac };
+    }
+    if (neighbour.condition === "resolving") {
+      this.resolving = true;
+      const sameGateway = previous?.gateway === gateway && previous.ifindex === snapshot.ifindex;
+      // Somebody flushed the table: the gateway has not failed, the kernel is asking again.
+      const recent = now - (this.#answeredAt.get(name) ?? Number.NEGATIVE_INFINITY) < resolveMs;
+      if (sameGateway && recent && previous.gatewayMac !== null)
+        return { ...snapshot, gatewayMac: previous.gatewayMac };
+    }
+    return { ...snapshot, state: "down", reason: "gateway does not answer ARP" };
+  }
+
+  /** Makes entries ordinary again that no uplink needs any more: the gateway or the interface changed. */
+  async #releaseExcept(needed: ReadonlySet<string>): Promise<void> {
+    for (const [key, entry] of this.#managed) {
+      if (needed.has(key)) continue;
+      this.#managed.delete(key);
+      await this.#journal.undo([entry]);
+    }
+  }
+}
+
+function neighbourKey(snapshot: UplinkSnapshot): string {
+  return `${snapshot.interface} ${snapshot.gateway}`;
+}
