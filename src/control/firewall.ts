@@ -1,0 +1,200 @@
+/**
+ * Keeps the router's own stack from answering for the translator's ports.
+ *
+ * Packets for a translated port are addressed to this machine, so the kernel would take them for its
+ * own and answer with RST or port unreachable. An nft chain at each uplink's ingress drops TCP and UDP
+ * for those ports of the uplink's address; sluice's packet sockets still see them, since ETH_P_ALL
+ * taps run before that hook.
+ *
+ * The table has the `owner` flag: it belongs to the process that made it and vanishes with it. That
+ * process is an interactive `nft` at the end of a pipe of ours, which ends when the pipe does. So the
+ * drop lives exactly as long as sluice, also through `kill -9`.
+ *
+ * Later fragments carry no port, and the kernel would collect those of every translated datagram
+ * until they time out (30 s), in the same 4 MB that its own services' fragments need. A first fragment
+ * that is dropped is therefore remembered (source, id, protocol; the set is bounded and forgets) and
+ * its later fragments are dropped as well. Those that overtake their first, or find the set full, are
+ * left to the kernel's queue, which is bounded: harmless.
+ *
+ * ICMP is left alone. Echo replies that match no socket are dropped by the kernel without an answer.
+ * For errors about translated flows it finds no socket either and only counts them: since Linux 3.6 a
+ * frag-needed makes a path MTU exception only by way of the socket it concerns.
+ */
+
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { commandEnvironment, runJson, startFailure } from "./command.ts";
+import type { UplinkSnapshot } from "./uplink-snapshot.ts";
+
+export interface FirewallOptions {
+  readonly tun: string;
+  readonly firstPort: number;
+  readonly lastPort: number;
+  /** The drop is gone before `close`: nft ended. sluice must not go on like that. */
+  onLost(reason: string): void;
+}
+
+export interface Firewall {
+  readonly table: string;
+  /**
+   * Follows interfaces that came, went or were made again, and their addresses; does nothing when none
+   * changed. Call it before the workers learn a new address. Throws when nft refuses.
+   */
+  refresh(uplinks: readonly UplinkSnapshot[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Before other ingress chains, so that nothing is spent on packets that are not the kernel's. */
+const hookPriority = -500;
+const fragmentSetSize = 65_535;
+const answerMs = 5000;
+const pollMs = 20;
+
+/** Drops the ports on every uplink that has an address. Throws with what nft said when it refuses. */
+export async function openFirewall(options: FirewallOptions, uplinks: readonly UplinkSnapshot[]): Promise<Firewall> {
+  const table = tableName(options.tun);
+  const nft = new InteractiveNft(options.onLost);
+  let generation = 0;
+  let shown = "";
+  const refresh = async (current: readonly UplinkSnapshot[]) => {
+    const doors = current.filter((uplink) => uplink.present && uplink.address !== null);
+    const wanted = doors.map((door) => `${door.interface} ${door.ifindex} ${door.address}`).join(", ");
+    if (generation > 0 && wanted === shown) return;
+    generation++;
+    const chains = doors.map((door, index) => ({
+      // New names with every generation: seeing them tells that the table is the new one.
+      name: `uplink_${index}_${generation}`,
+      device: door.interface,
+      address: door.address!,
+    }));
+    const replace = generation > 1 ? `delete table netdev ${table}; ` : "";
+    nft.send(`${replace}${tableText(table, chains, options)}`);
+    await nft.untilThere(
+      table,
+      chains.map((chain) => chain.name),
+    );
+    shown = wanted;
+  };
+  let last: Promise<void> = Promise.resolve();
+  const firewall: Firewall = {
+    table,
+    refresh: (current) => {
+      last = last.catch(() => {}).then(() => refresh(current));
+      return last;
+    },
+    close: () => nft.close(),
+  };
+  try {
+    await firewall.refresh(uplinks);
+  } catch (error) {
+    await nft.close();
+    throw error;
+  }
+  return firewall;
+}
+
+/** One per TUN name. nft's names have letters, digits and underscores; anything else is spelled as its code. */
+export function tableName(tun: string): string {
+  return `sluice_${tun.replace(/[^A-Za-z0-9]/g, (character) => `_${character.codePointAt(0)!.toString(16)}_`)}`;
+}
+
+interface Chain {
+  readonly name: string;
+  readonly device: string;
+  readonly address: string;
+}
+
+/** The whole table on one line, which nft applies in one transaction. */
+export function tableText(
+  table: string,
+  chains: readonly Chain[],
+  { firstPort, lastPort }: { firstPort: number; lastPort: number },
+): string {
+  const key = "ip saddr . ip id . ip protocol";
+  const set = `set fragments { typeof ${key}; flags dynamic,timeout; timeout 30s; size ${fragmentSetSize}; }`;
+  const bodies = chains.map(({ name, device, address }) => {
+    if (!/^[^\s"\\*/]{1,15}$/.test(device)) throw new Error(`nft cannot be given the interface name ${device}`);
+    const translated = `ip daddr ${address} ip protocol { tcp, udp } th dport ${firstPort}-${lastPort}`;
+    const rules = [
+      `type filter hook ingress device "${device}" priority ${hookPriority}; policy accept`,
+      // 0x1fff: the offset, not 0 in later fragments. 0x2000: more fragments follow.
+      `ip frag-off & 0x1fff != 0 ${key} @fragments drop`,
+      // A full set ends a rule without its verdict, so the drop is a rule of its own.
+      `ip frag-off & 0x2000 != 0 ${translated} update @fragments { ${key} }`,
+      `${translated} drop`,
+    ];
+    return `chain ${name} { ${rules.join("; ")}; }; `;
+  });
+  return `table netdev ${table} { flags owner; ${set}; ${bodies.join("")}}`;
+}
+
+interface TableListing {
+  nftables: { chain?: { name: string } }[];
+}
+
+/** An `nft -i` that lives as long as this process, in a session of its own so that Ctrl-C does not reach it. */
+class InteractiveNft {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #ended: Promise<void>;
+  /** What nft said since the last command. */
+  #complaint = "";
+  #end: string | null = null;
+  #closing = false;
+
+  constructor(onLost: (reason: string) => void) {
+    this.#child = spawn("nft", ["-i"], { stdio: ["pipe", "pipe", "pipe"], detached: true, env: commandEnvironment });
+    this.#child.stderr.on("data", (chunk: Buffer) => {
+      this.#complaint = (this.#complaint + chunk.toString()).slice(0, 2000);
+    });
+    this.#child.stdout.resume();
+    // Writing to an nft that is gone: its end says more than EPIPE.
+    this.#child.stdin.on("error", () => {});
+    this.#child.on("error", (error) => {
+      this.#complaint = startFailure("nft", error);
+    });
+    this.#ended = new Promise((resolve) => {
+      this.#child.once("close", (code, signal) => {
+        this.#end = this.#complaint.trim() || (signal === null ? `exit code ${code}` : `ended by ${signal}`);
+        if (!this.#closing) onLost(`nft, which holds the drop of the translator's ports, ended: ${this.#end}`);
+        resolve();
+      });
+    });
+  }
+
+  send(line: string): void {
+    this.#complaint = "";
+    this.#child.stdin.write(`${line}\n`);
+  }
+
+  /** Waits until the table has exactly these chains; throws when nft complains, ends, or does not get there. */
+  async untilThere(table: string, chains: readonly string[]): Promise<void> {
+    const wanted = [...chains].sort().join(" ");
+    const deadline = performance.now() + answerMs;
+    while (performance.now() < deadline) {
+      if (this.#end !== null) throw new Error(`nft -i: ${this.#end}`);
+      if (this.#complaint !== "") throw new Error(`nft -i: ${this.#complaint.trim()}`);
+      if ((await chainsOf(table)) === wanted) return;
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
+    }
+    throw new Error(`nft -i: the table ${table} did not appear within ${answerMs} ms`);
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#child.stdin.end();
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), answerMs);
+    await this.#ended;
+    clearTimeout(timer);
+  }
+}
+
+/** Null while there is no such table. */
+async function chainsOf(table: string): Promise<string | null> {
+  try {
+    const { nftables } = await runJson<TableListing>("nft", ["-j", "list", "table", "netdev", table], { nftables: [] });
+    const names = nftables.flatMap((row) => (row.chain === undefined ? [] : [row.chain.name]));
+    return names.sort().join(" ");
+  } catch (error) {
+    if (error instanceof Error && error.message.includes("No such file or directory")) return null;
+    throw error;
+  }
+}

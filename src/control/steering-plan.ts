@@ -1,0 +1,126 @@
+/**
+ * The rules and routes that bring traffic into the TUN, as plain rows: what is wanted for a given
+ * state of the uplinks. Nothing here touches the system.
+ *
+ * Rules in their order, in a band of priorities below `main`; the kernel takes the first that finds a
+ * route. T is the steering table, T1, T2, ... are the uplinks' own.
+ *
+ *     1  from ADDRESS1 iif lo   T1, but not its default   bound to an uplink's address: the uplinks' networks through that uplink
+ *     2                         main, but not its default everything that main knows a way to goes there directly
+ *     3  iif TUN                blackhole                 from the TUN, and main knows no way inside
+ *     4  from ADDRESS1 iif lo   T1                        bound to an uplink's address: its own default route
+ *     5  oif WAN1               T1                        bound to an uplink's interface: the same
+ *     6  iif LAN                T                         steered
+ *     7  iif lo                 T                         steered, the machine's own (local: true)
+ *
+ * Why 1 comes before 2 and is not merely 4: a service on ADDRESS1 that answers a host on the LAN must
+ * find the LAN in main, so main's networks come before T1's default. But main also has the *other*
+ * uplinks' networks, and a packet from ADDRESS1 must not leave there: T1 has them by way of its own
+ * gateway, and 1 looks there first. It also keeps two uplinks apart that have the same network.
+ *
+ * `iif lo` means "sent by this machine"; the kernel's reverse-path check asks the same way. It asks,
+ * for a reply from X that enters by the TUN for host H: which way to X, from H? Rule 7 answers with
+ * the TUN. With `local: false` there is no rule 7, main's default answers, and with rp_filter 2 on the
+ * TUN any answer passes. When main has no default route either, nothing answers and the kernel drops
+ * the reply; hence two rules behind main:
+ *
+ *     8  from 0.0.0.0 iif lo    unreachable               a socket that has no source yet: stays as it was, without a route
+ *     9  iif lo                 T                         the reverse-path check
+ *
+ * Rule 3 stands for "nothing leaves untranslated": what the translator hands back is for the inside,
+ * and if main has lost the way there, its default would send it out of an uplink.
+ *
+ * The rest is built so that a killed process leaves ordinary routing: T's default leaves with the
+ * TUN, and a rule on a table without a route falls through to main. T throws multicast and the
+ * limited broadcast back to main, as they mean the local network. `failMode: closed` adds a default
+ * of last resort that does not leave with the TUN.
+ */
+
+import type { Config } from "./config-types.ts";
+import { contains, parseNetwork } from "./config-values.ts";
+import { mainTable, type Route, type Rule } from "./iproute.ts";
+import type { UplinkSnapshot } from "./uplink-snapshot.ts";
+
+/** The priorities and tables of one instance; several instances take different slots. */
+export interface Slot {
+  /** Rules 1 to 7 take this priority and the next six. */
+  readonly firstPriority: number;
+  /** Rules 8 and 9, behind main (32766). */
+  readonly lastResortPriority: number;
+  /** T; the uplinks' own tables follow. */
+  readonly firstTable: number;
+}
+
+export const prioritiesPerSlot = 10;
+export const lastResortPriorities = 2;
+export const tablesPerSlot = 17;
+export const slotCount = 1000;
+
+export function slotAt(index: number): Slot {
+  return {
+    firstPriority: 20_000 + index * prioritiesPerSlot,
+    lastResortPriority: 40_000 + index * prioritiesPerSlot,
+    firstTable: 8300 + index * tablesPerSlot,
+  };
+}
+
+export function planRules(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot): Rule[] {
+  const at = (number: number) => slot.firstPriority + number - 1;
+  const steered = { table: slot.firstTable };
+  const rules: Rule[] = [];
+  uplinks.forEach((uplink, index) => {
+    const table = slot.firstTable + 1 + index;
+    rules.push({ priority: at(5), oif: uplink.interface, action: { table } });
+    if (uplink.address === null) return;
+    rules.push({ priority: at(1), from: uplink.address, iif: "lo", action: { table, suppressPrefixLength: 0 } });
+    rules.push({ priority: at(4), from: uplink.address, iif: "lo", action: { table } });
+  });
+  rules.push({ priority: at(2), action: { table: mainTable, suppressPrefixLength: 0 } });
+  rules.push({ priority: at(3), iif: config.tun.name, action: "blackhole" });
+  for (const lan of config.steer.interfaces) rules.push({ priority: at(6), iif: lan, action: steered });
+  if (config.steer.local) rules.push({ priority: at(7), iif: "lo", action: steered });
+  else {
+    rules.push({ priority: slot.lastResortPriority, from: "0.0.0.0", iif: "lo", action: "unreachable" });
+    rules.push({ priority: slot.lastResortPriority + 1, iif: "lo", action: steered });
+  }
+  return rules.sort((a, b) => a.priority - b.priority);
+}
+
+export function planRoutes(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot): Route[] {
+  const table = slot.firstTable;
+  return [
+    { table, type: "throw", destination: "224.0.0.0/4" },
+    { table, type: "throw", destination: "255.255.255.255" },
+    ...(config.failMode === "closed"
+      ? [{ table, type: "unreachable", destination: "default", metric: 4_294_967_295 } as const]
+      : []),
+    { table, type: "unicast", destination: "default", device: config.tun.name, source: config.tun.address },
+    ...uplinks.flatMap((uplink, index) => uplinkRoutes(uplink, uplinks, table + 1 + index)),
+  ];
+}
+
+/** An uplink's own table; empty while the kernel would refuse its routes. */
+function uplinkRoutes(uplink: UplinkSnapshot, uplinks: readonly UplinkSnapshot[], table: number): Route[] {
+  const { address, gateway, network } = uplink;
+  if (!uplink.present || !uplink.adminUp || address === null) return [];
+  if (gateway === null && uplink.reason === "no gateway") return [];
+  const direct = { table, type: "unicast", device: uplink.interface, source: address } as const;
+  const onward = gateway === null ? direct : { ...direct, gateway };
+  return [
+    ...(network === null ? [] : [{ ...direct, destination: network }]),
+    ...otherNetworks(uplink, uplinks).map((destination) => ({ ...onward, destination })),
+    { ...onward, destination: "default" },
+  ];
+}
+
+/** Networks of the other uplinks, without those that lie within this one's own. */
+function otherNetworks(uplink: UplinkSnapshot, uplinks: readonly UplinkSnapshot[]): string[] {
+  const networks = new Set(uplinks.map((other) => other.network).filter((network) => network !== null));
+  return [...networks].filter((network) => uplink.network === null || !liesWithin(network, uplink.network));
+}
+
+function liesWithin(inner: string, outer: string): boolean {
+  const a = parseNetwork(inner)!;
+  const b = parseNetwork(outer)!;
+  return a.prefixLength >= b.prefixLength && contains(b, a.address);
+}

@@ -1,0 +1,197 @@
+/**
+ * Brings the configured traffic into the TUN and keeps it that way: the TUN's address and settings,
+ * the rules and routes of steering-plan.ts, and the translator's ports out of the kernel's hands.
+ *
+ * Rules and routes are reconciled rather than edited: every update compares what is wanted with what
+ * the kernel has and makes up the difference. One path thus covers the start, a new address, a
+ * gateway that moved, and routes that the kernel took away when a link went down for a moment.
+ */
+
+import { existsSync, writeFileSync } from "node:fs";
+import type { Config } from "./config-types.ts";
+import {
+  addRoute,
+  addRule,
+  ip,
+  listLinks,
+  listOwnRoutes,
+  listOwnRules,
+  removeRoute,
+  removeRule,
+  routeArguments,
+  ruleArguments,
+  tableIsEmpty,
+  usedByRules,
+} from "./iproute.ts";
+import type { Journal } from "./journal.ts";
+import type { JournalEntry } from "./journal-file.ts";
+import { planReservation, reservePorts } from "./reserved-ports.ts";
+import {
+  lastResortPriorities,
+  planRoutes,
+  planRules,
+  prioritiesPerSlot,
+  type Slot,
+  slotAt,
+  slotCount,
+  tablesPerSlot,
+} from "./steering-plan.ts";
+import type { UplinkSnapshot } from "./uplink-snapshot.ts";
+
+/** Packets that may wait in the TUN for a worker that is busy for a moment; the kernel's default is 500. */
+const queueLength = 2000;
+const defaultMtuBytes = 1500;
+
+export interface Steering {
+  /** Where the rules and tables are, for messages. */
+  readonly slot: Slot;
+  /** Follows the uplinks: call it after every change and now and then without one. Updates run one after the other. */
+  update(uplinks: readonly UplinkSnapshot[]): Promise<void>;
+  /** Takes everything away again; the TUN keeps its settings until it is closed. */
+  undo(): Promise<void>;
+}
+
+/**
+ * Sets up the TUN, which must exist, and steers traffic into it. On failure everything done so far is
+ * undone and the error says which command failed.
+ */
+export async function applySteering(
+  config: Config,
+  uplinks: readonly UplinkSnapshot[],
+  journal: Journal,
+): Promise<Steering> {
+  const slot = await findFreeSlot(await ifindexOf(config.tun.name), 1 + config.uplinks.length);
+  await setUpTun(config, uplinks);
+  const entries = planEntries(config, slot, journal);
+  let last: Promise<void> = Promise.resolve();
+  const inTurn = (task: () => Promise<void>) => {
+    last = last.catch(() => {}).then(task);
+    return last;
+  };
+  let mtu = tunMtu(uplinks);
+  const steering: Steering = {
+    slot,
+    update: (current) =>
+      inTurn(async () => {
+        if (tunMtu(current) !== mtu) await ip("link", "set", "dev", config.tun.name, "mtu", String(tunMtu(current)));
+        mtu = tunMtu(current);
+        await reconcile(config, current, slot);
+      }),
+    undo: () => inTurn(() => journal.undo(entries)),
+  };
+  try {
+    for (const entry of entries) {
+      journal.record(entry);
+      if (entry.kind === "reservedPorts") reservePorts(entry);
+    }
+    await steering.update(uplinks);
+  } catch (error) {
+    await journal.undo(entries);
+    throw error;
+  }
+  return steering;
+}
+
+/** What to note in the journal; undone in reverse, rules first, so that no rule outlives its table's routes. */
+function planEntries(config: Config, slot: Slot, journal: Journal): JournalEntry[] {
+  const { firstPort, lastPort } = config.nat;
+  const { firstPriority, lastResortPriority, firstTable } = slot;
+  return [
+    { kind: "reservedPorts", ...planReservation(firstPort, lastPort, journal.otherReservations()) },
+    { kind: "routes", firstTable, lastTable: firstTable + tablesPerSlot - 1 },
+    { kind: "rules", firstPriority: lastResortPriority, lastPriority: lastResortPriority + lastResortPriorities - 1 },
+    { kind: "rules", firstPriority, lastPriority: firstPriority + prioritiesPerSlot - 1 },
+  ];
+}
+
+/** Address, size and switches, then up. All of it goes when the TUN is closed. */
+async function setUpTun(config: Config, uplinks: readonly UplinkSnapshot[]): Promise<void> {
+  const { name, address, prefixLength } = config.tun;
+  // Before it is up, or the kernel gives it a link-local IPv6 address and solicits routers through it.
+  setOnTun("ipv6", name, "disable_ipv6", "1");
+  // Replies come from anywhere; the check of the inside's own interfaces is not touched.
+  setOnTun("ipv4", name, "rp_filter", "2");
+  setOnTun("ipv4", name, "forwarding", "1");
+  await ip("addr", "replace", `${address}/${prefixLength}`, "dev", name);
+  const size = ["mtu", String(tunMtu(uplinks)), "txqueuelen", String(queueLength)];
+  // No multicast: the kernel's own group reports would only be dropped packets to count.
+  await ip("link", "set", "dev", name, ...size, "multicast", "off", "up");
+}
+
+/** The largest of the uplinks': a packet that is too large for its uplink is answered with frag-needed by the data plane. */
+function tunMtu(uplinks: readonly UplinkSnapshot[]): number {
+  const known = uplinks.filter((uplink) => uplink.present).map((uplink) => uplink.mtu);
+  return known.length === 0 ? defaultMtuBytes : Math.max(...known);
+}
+
+async function reconcile(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot): Promise<void> {
+  const { firstPriority, lastResortPriority, firstTable } = slot;
+  const rules = [
+    ...(await listOwnRules(firstPriority, firstPriority + prioritiesPerSlot - 1)),
+    ...(await listOwnRules(lastResortPriority, lastResortPriority + lastResortPriorities - 1)),
+  ];
+  const routes = await listOwnRoutes(firstTable, firstTable + tablesPerSlot - 1);
+  // Routes before rules, so that no rule leads to a table that is still to be filled.
+  await makeUp(routes, planRoutes(config, uplinks, slot), routeArguments, addRoute, removeRoute);
+  await makeUp(rules, planRules(config, uplinks, slot), ruleArguments, addRule, removeRule);
+}
+
+/**
+ * Adds what is wanted and not there, then removes what is there and not wanted. In this order a route
+ * that changes is replaced in one step, and traffic never meets a gap.
+ */
+async function makeUp<T>(
+  there: readonly T[],
+  wanted: readonly T[],
+  words: (row: T) => string[],
+  add: (row: T) => Promise<void>,
+  remove: (row: T) => Promise<void>,
+): Promise<void> {
+  const key = (row: T) => words(row).join(" ");
+  const thereKeys = new Set(there.map(key));
+  const wantedKeys = new Set(wanted.map(key));
+  for (const row of wanted) if (!thereKeys.has(key(row))) await add(row);
+  for (const row of there) if (!wantedKeys.has(key(row))) await remove(row);
+}
+
+/**
+ * The first slot, counted from the TUN's ifindex, whose priorities and tables nobody uses. Starting
+ * there keeps instances that start at the same moment from choosing the same slot: their TUNs have
+ * different indices.
+ */
+async function findFreeSlot(ifindex: number, tablesNeeded: number): Promise<Slot> {
+  const used = await usedByRules();
+  for (let attempt = 0; attempt < slotCount; attempt++) {
+    const slot = slotAt((ifindex + attempt) % slotCount);
+    const { firstPriority, lastResortPriority, firstTable } = slot;
+    const priorities = [...count(firstPriority, prioritiesPerSlot), ...count(lastResortPriority, lastResortPriorities)];
+    const tables = count(firstTable, tablesNeeded);
+    if (priorities.some((priority) => used.priorities.has(priority)) || tables.some((table) => used.tables.has(table)))
+      continue;
+    if ((await Promise.all(tables.map(tableIsEmpty))).every(Boolean)) return slot;
+  }
+  throw new Error(
+    `no free priorities for rules: all of 20000 to ${20_000 + slotCount * prioritiesPerSlot - 1} are taken`,
+  );
+}
+
+function count(first: number, howMany: number): number[] {
+  return Array.from({ length: howMany }, (_, i) => first + i);
+}
+
+async function ifindexOf(device: string): Promise<number> {
+  const link = (await listLinks()).find((row) => row.ifname === device);
+  if (link === undefined) throw new Error(`there is no interface ${device} to steer traffic into`);
+  return link.ifindex;
+}
+
+/** A switch of the TUN itself; one that the kernel does not have (IPv6 compiled out or disabled) needs no setting. */
+function setOnTun(family: "ipv4" | "ipv6", device: string, name: string, value: string): void {
+  const file = `/proc/sys/net/${family}/conf/${device}/${name}`;
+  if (family === "ipv6" && !existsSync(file)) return;
+  try {
+    writeFileSync(file, value);
+  } catch (error) {
+    throw new Error(`cannot set net.${family}.conf.${device}.${name} to ${value}: ${(error as Error).message}`);
+  }
+}
