@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 struct packet_options {
-  int64_t ifindex, protocol, socket_type, receive_bytes, send_bytes;
+  int64_t ifindex, protocol, receive_bytes, send_bytes;
   bool vnet_header, ignore_outgoing;
   struct sock_fprog filter;
 };
@@ -24,7 +24,6 @@ static bool read_packet_options(const struct call *call, struct packet_options *
   size_t count = 0;
   if (!read_integer_property(call, object, "ifindex", 1, INT32_MAX, &options->ifindex) ||
       !read_integer_property(call, object, "protocol", 1, UINT16_MAX, &options->protocol) ||
-      !read_integer_property(call, object, "socketType", SOCK_DGRAM, SOCK_RAW, &options->socket_type) ||
       !read_boolean_property(call, object, "vnetHeader", &options->vnet_header) ||
       !read_boolean_property(call, object, "ignoreOutgoing", &options->ignore_outgoing) ||
       !read_integer_property(call, object, "receiveBufferBytes", 0, INT32_MAX / 2, &options->receive_bytes) ||
@@ -72,12 +71,13 @@ static const char *configure(int fd, const struct packet_options *options) {
   return NULL;
 }
 
-/* packetOpen({ifindex, protocol, socketType, vnetHeader, ignoreOutgoing, receiveBufferBytes, sendBufferBytes, filter}) */
+/* A raw socket, always: others cannot have vnet headers. On a link without a MAC header its packets start at IP.
+ * packetOpen({ifindex, protocol, vnetHeader, ignoreOutgoing, receiveBufferBytes, sendBufferBytes, filter}) */
 napi_value packet_open(napi_env env, napi_callback_info info) {
   struct call call;
   struct packet_options options;
   if (!call_begin(&call, env, info, "packetOpen", 1) || !read_packet_options(&call, &options)) return NULL;
-  int fd = socket(AF_PACKET, (int)options.socket_type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return fail(&call, errno, "socket AF_PACKET", "interface %lld", (long long)options.ifindex);
   const char *failed_step = configure(fd, &options);
   if (failed_step != NULL) {
@@ -85,8 +85,7 @@ napi_value packet_open(napi_env env, napi_callback_info info) {
     close(fd);
     return fail(&call, error, failed_step, "interface %lld", (long long)options.ifindex);
   }
-  int shape = (int)options.socket_type << 1 | (options.vnet_header ? 1 : 0);
-  return registry_add(&call, fd, KIND_PACKET, (int)options.ifindex, shape);
+  return registry_add(&call, fd, KIND_PACKET, (int)options.ifindex, options.vnet_header);
 }
 
 /* PACKET_FANOUT, then the program, then the group's number, which the kernel chooses when PACKET_FANOUT_FLAG_UNIQUEID asks it to. */
@@ -148,7 +147,7 @@ napi_value event_open(napi_env env, napi_callback_info info) {
   if (!call_begin(&call, env, info, "eventOpen", 0)) return NULL;
   int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (fd < 0) return fail(&call, errno, "eventfd", "a new event");
-  return registry_add(&call, fd, KIND_EVENT, 0, 0);
+  return registry_add(&call, fd, KIND_EVENT, 0, false);
 }
 
 /* eventSignal(fd): ends the wait of the loop that polls it, or the next one. */

@@ -54,7 +54,7 @@ static int forget(struct descriptor *descriptor) {
   return close(fd) == 0 || errno == EINTR ? 0 : errno;
 }
 
-napi_value registry_add(const struct call *call, int fd, enum kind kind, int ifindex, int shape) {
+napi_value registry_add(const struct call *call, int fd, enum kind kind, int ifindex, bool vnet_header) {
   napi_value number;
   pthread_mutex_lock(&lock);
   struct descriptor *descriptor = find_free();
@@ -71,7 +71,7 @@ napi_value registry_add(const struct call *call, int fd, enum kind kind, int ifi
     descriptor->owner = call->instance;
     descriptor->holders = 0;
     atomic_store(&descriptor->ifindex, ifindex);
-    descriptor->shape = shape;
+    descriptor->vnet_header = vnet_header;
   }
   pthread_mutex_unlock(&lock);
   if (stale != NULL || descriptor == NULL) {
@@ -128,8 +128,8 @@ static int replace(int64_t old_fd, int64_t new_fd, const char **problem) {
   *problem = "oldFd and newFd must be two different packet sockets that this shim opened";
   if (old == NULL || new == NULL || old->kind != KIND_PACKET || new->kind != KIND_PACKET) return EBADF;
   if (old == new) return EINVAL;
-  *problem = "oldFd and newFd must have the same socket type and vnet header setting";
-  if (old->shape != new->shape) return EINVAL;
+  *problem = "oldFd and newFd must both have vnet headers, or both not";
+  if (old->vnet_header != new->vnet_header) return EINVAL;
   *problem = "newFd is used by a loop";
   if (new->holders > 0) return EBUSY;
   *problem = "the new socket could not take the old one's number";

@@ -88,13 +88,13 @@ struct descriptor {
   struct instance *owner;
   /* Loops and calls that use it now. It cannot be closed meanwhile. */
   int holders;
-  /* Packet sockets: the interface it is bound to (changed by packetReplace while loops run), and its socket type and vnet setting. */
+  /* Packet sockets: the interface it is bound to (changed by packetReplace while loops run), and whether its packets have vnet headers. */
   _Atomic int ifindex;
-  int shape;
+  bool vnet_header;
 };
 
 /* Takes ownership of `fd`; on failure throws and closes it. Returns the number for JavaScript. */
-napi_value registry_add(const struct call *call, int fd, enum kind kind, int ifindex, int shape);
+napi_value registry_add(const struct call *call, int fd, enum kind kind, int ifindex, bool vnet_header);
 /* The descriptor, kept from being closed until released; NULL with an exception pending. */
 struct descriptor *registry_hold(const struct call *call, int64_t fd, enum kind kind, const char *what);
 void registry_release(struct descriptor *descriptor);

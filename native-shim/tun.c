@@ -50,7 +50,7 @@ napi_value tun_open(napi_env env, napi_callback_info info) {
     close(fd);
     return fail(&call, error, step, "%s", name);
   }
-  return registry_add(&call, fd, KIND_TUN, 0, 0);
+  return registry_add(&call, fd, KIND_TUN, 0, false);
 }
 
 /* programLoad(instructions): an eBPF socket filter, given as struct bpf_insn. */
@@ -79,7 +79,7 @@ napi_value program_load(napi_env env, napi_callback_info info) {
     complaint[sizeof complaint - 1] = '\0';
   }
   if (fd < 0) return fail(&call, errno, "bpf BPF_PROG_LOAD", "%zu instructions %s", count, complaint);
-  return registry_add(&call, fd, KIND_PROGRAM, 0, 0);
+  return registry_add(&call, fd, KIND_PROGRAM, 0, false);
 }
 
 /* tunSteer(tunFd, programFd): the device asks the program for the queue of every packet. It keeps the program; its descriptor can be closed. */

@@ -70,7 +70,8 @@ export function assembleClassic(lines: readonly (ClassicInstruction | Label)[]):
   for (const [i, { code, k, yes, no }] of instructions.entries()) {
     const at = i * instructionBytes;
     const [ifTrue, ifFalse] = [distance(i, yes), distance(i, no)];
-    if (code !== classicJump && Math.max(ifTrue, ifFalse) > 255) throw new RangeError(`instruction ${i} jumps more than 255 instructions`);
+    if (code !== classicJump && Math.max(ifTrue, ifFalse) > 255)
+      throw new RangeError(`instruction ${i} jumps more than 255 instructions`);
     program.setUint16(at, code, true);
     program.setUint8(at + 2, code === classicJump ? 0 : ifTrue);
     program.setUint8(at + 3, ifFalse);
@@ -136,7 +137,9 @@ export function assembleExtended(lines: readonly (ExtendedInstruction | Label)[]
 // ---- both ----
 
 /** Takes the labels out. `distance` counts the instructions that a jump skips; 0 when there is none. */
-function resolve<T extends object>(lines: readonly (T | Label)[]): { instructions: T[]; distance(from: number, label?: string): number } {
+function resolve<T extends object>(
+  lines: readonly (T | Label)[],
+): { instructions: T[]; distance(from: number, label?: string): number } {
   const instructions: T[] = [];
   const places = new Map<string, number>();
   for (const line of lines) {
@@ -148,7 +151,8 @@ function resolve<T extends object>(lines: readonly (T | Label)[]): { instruction
     distance(from, label) {
       if (label === undefined) return 0;
       const place = places.get(label);
-      if (place === undefined || place <= from) throw new RangeError(`instruction ${from}: no label "${label}" after it`);
+      if (place === undefined || place <= from)
+        throw new RangeError(`instruction ${from}: no label "${label}" after it`);
       return place - from - 1;
     },
   };

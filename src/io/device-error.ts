@@ -40,15 +40,18 @@ const questions: Record<DeviceProblem, string> = {
   "no-tun-driver": "is the TUN driver there? Try 'modprobe tun'; in a container, pass /dev/net/tun in",
   "no-permission": "is this running as root, or with CAP_NET_ADMIN and CAP_NET_RAW (and CAP_BPF for several workers)?",
   "name-in-use": "is another sluice running, or another device of this name there? 'ip link show' lists it",
-  "no-vnet-headers": "does this kernel know vnet headers and offloads on TUN devices? It needs CONFIG_TUN of Linux 4.8 or newer",
+  "no-vnet-headers":
+    "does this kernel know vnet headers and offloads on TUN devices? It needs CONFIG_TUN of Linux 4.8 or newer",
   "no-interface": "is this interface there? 'ip link show' lists it",
-  "no-steering": "does this kernel let a program choose the TUN queue? Several workers need CONFIG_BPF_SYSCALL and Linux 4.16 or newer",
+  "no-steering":
+    "does this kernel let a program choose the TUN queue? Several workers need CONFIG_BPF_SYSCALL and Linux 4.16 or newer",
   other: "the system refused it",
 };
 
 function nameProblem(systemCall: string, code: string): DeviceProblem {
   if (code === "EPERM" || code === "EACCES") return "no-permission";
-  if (systemCall === "open /dev/net/tun" && (code === "ENOENT" || code === "ENODEV" || code === "ENXIO")) return "no-tun-driver";
+  if (systemCall === "open /dev/net/tun" && (code === "ENOENT" || code === "ENODEV" || code === "ENXIO"))
+    return "no-tun-driver";
   if (systemCall === "ioctl TUNSETIFF" && code === "EBUSY") return "name-in-use";
   if (systemCall === "ioctl TUNSETIFF" && code === "EINVAL") return "name-in-use";
   if (systemCall === "ioctl TUNSETVNETHDRSZ" || systemCall === "ioctl TUNSETOFFLOAD") return "no-vnet-headers";

@@ -4,7 +4,15 @@
  * a turn sends first, then fills, and fills no more slots than there are.
  */
 
-import { DeviceQueues, ethernetBytes, layoutMemory, type MemoryLayout, type PacketIO, queueWords, slotBytes } from "../tables/packet-memory.ts";
+import {
+  DeviceQueues,
+  ethernetBytes,
+  layoutMemory,
+  type MemoryLayout,
+  type PacketIO,
+  queueWords,
+  slotBytes,
+} from "../tables/packet-memory.ts";
 
 export interface MemoryIOOptions {
   /** One entry per uplink: 14, or 0 on a link without a MAC header. */
@@ -29,7 +37,9 @@ export class MemoryIO implements PacketIO {
     const memory = new ArrayBuffer(layout.totalBytes);
     this.layout = layout;
     this.memory = memory;
-    this.devices = [0, ...linkHeaderBytes].map((linkBytes, device) => new DeviceQueues(memory, layout, device, linkBytes));
+    this.devices = [0, ...linkHeaderBytes].map(
+      (linkBytes, device) => new DeviceQueues(memory, layout, device, linkBytes),
+    );
     this.#bytes = new Uint8Array(memory);
     this.#readOffsets = [ethernetBytes, ...linkHeaderBytes.map((bytes) => ethernetBytes - bytes)];
     this.#waiting = this.devices.map(() => []);
@@ -38,7 +48,8 @@ export class MemoryIO implements PacketIO {
 
   /** Lets a device receive a packet: vnet header, link header where the device has one, IP packet. It waits for a turn with a free slot. */
   inject(device: number, packet: Uint8Array): void {
-    if (packet.length > slotBytes - ethernetBytes) throw new RangeError(`a packet of ${packet.length} bytes does not fit a slot`);
+    if (packet.length > slotBytes - ethernetBytes)
+      throw new RangeError(`a packet of ${packet.length} bytes does not fit a slot`);
     this.#queueOf(this.#waiting, device).push(packet.slice());
   }
 
@@ -65,7 +76,9 @@ export class MemoryIO implements PacketIO {
       const start = sendStart[i]!;
       const end = start + sendLength[i]!;
       if (start < this.layout.slotsAt || sendLength[i]! < 0 || end > this.layout.totalBytes) {
-        throw new RangeError(`turn: device ${device}, send entry ${i}: bytes ${start} to ${end} lie outside the packet area`);
+        throw new RangeError(
+          `turn: device ${device}, send entry ${i}: bytes ${start} to ${end} lie outside the packet area`,
+        );
       }
       this.#sent[device]!.push(this.#bytes.slice(start, end));
     }

@@ -18,8 +18,6 @@ export interface PacketOptions {
   readonly ifindex: number;
   /** ETH_P_* in host order. */
   readonly protocol: number;
-  /** SOCK_RAW (3) or SOCK_DGRAM (2). */
-  readonly socketType: number;
   readonly vnetHeader: boolean;
   readonly ignoreOutgoing: boolean;
   readonly receiveBufferBytes: number;
@@ -56,6 +54,7 @@ export interface Native {
   tunSteer(tunFd: number, programFd: number): void;
   /** Loads `struct bpf_insn[]` as a socket filter. */
   programLoad(instructions: Uint8Array): number;
+  /** Opens a raw packet socket, bound to one interface. */
   packetOpen(options: PacketOptions): number;
   /** Joins a fanout group, gives it the program (`struct sock_filter[]`) if there is one, and returns the group's number. */
   packetFanout(fd: number, groupId: number, typeAndFlags: number, program: Uint8Array | null): number;

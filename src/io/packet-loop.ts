@@ -5,7 +5,14 @@
  * meanwhile gives EBUSY) but does not own them: `close` gives up the loop, not the devices.
  */
 
-import { DeviceQueues, ethernetBytes, layoutMemory, type MemoryLayout, type PacketIO, slotBytes } from "../tables/packet-memory.ts";
+import {
+  DeviceQueues,
+  ethernetBytes,
+  layoutMemory,
+  type MemoryLayout,
+  type PacketIO,
+  slotBytes,
+} from "../tables/packet-memory.ts";
 import { type LoopDevice, loadNative, type Native } from "./native.ts";
 
 const ETH_P_IP = 0x0800;
@@ -33,7 +40,8 @@ export function openPacketLoop(options: PacketLoopOptions): PacketIO {
     eventFd: options.eventFd,
     devices: describeDevices(options, layout),
   });
-  return new PacketLoop(native, handle, memory, layout);
+  const linkBytes = [0, ...options.uplinks.map((uplink) => uplink.linkHeaderBytes)];
+  return new PacketLoop(native, handle, memory, layout, linkBytes);
 }
 
 function describeDevices({ tunFd, uplinks }: PacketLoopOptions, layout: MemoryLayout): LoopDevice[] {
@@ -57,12 +65,12 @@ class PacketLoop implements PacketIO {
   readonly #native: Native;
   readonly #handle: number;
 
-  constructor(native: Native, handle: number, memory: ArrayBuffer, layout: MemoryLayout) {
+  constructor(native: Native, handle: number, memory: ArrayBuffer, layout: MemoryLayout, linkBytes: number[]) {
     this.#native = native;
     this.#handle = handle;
     this.memory = memory;
     this.layout = layout;
-    this.devices = Array.from({ length: layout.devices }, (_, device) => new DeviceQueues(memory, layout, device));
+    this.devices = linkBytes.map((bytes, device) => new DeviceQueues(memory, layout, device, bytes));
   }
 
   turn(timeoutMs: number): number {

@@ -14,8 +14,6 @@ import { loadNative, type Native } from "./native.ts";
 import { receiveFilter } from "./receive-filter.ts";
 
 const ETH_P_ALL = 0x0003;
-const SOCK_DGRAM = 2;
-const SOCK_RAW = 3;
 const PACKET_FANOUT_CBPF = 6;
 /** The kernel picks a group number that nobody in the namespace uses. */
 const PACKET_FANOUT_FLAG_UNIQUEID = 0x2000;
@@ -68,7 +66,6 @@ function openSocket(native: Native, { ifindex, linkHeaderBytes, firstPort, lastP
   return native.packetOpen({
     ifindex,
     protocol: ETH_P_ALL,
-    socketType: linkHeaderBytes === 0 ? SOCK_DGRAM : SOCK_RAW,
     vnetHeader: true,
     ignoreOutgoing: true,
     receiveBufferBytes: bufferBytes,
