@@ -14,7 +14,7 @@
 import { Batch } from "../tables/batch.ts";
 import { flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
 import { Mailbox } from "../tables/mailbox.ts";
-import { type PacketIO, vnetBytes } from "../tables/packet-memory.ts";
+import { type PacketIO, queueWords, vnetBytes } from "../tables/packet-memory.ts";
 import {
   counter,
   noUplink,
@@ -102,7 +102,7 @@ export class Forwarder {
     this.#wakeMailed();
     this.conntrack.expire(nowMs, expiryBudget);
     this.#drop(verdict.fragmentTimedOut, this.#fragments.expire(nowMs));
-    this.#counters[counter.turns]!++;
+    this.#countTurn();
     return received;
   }
 
@@ -332,6 +332,16 @@ export class Forwarder {
       counters[uplinkCounterAt(uplink, uplinkCounter.rxPackets)]! += packets;
       counters[uplinkCounterAt(uplink, uplinkCounter.rxBytes)]! += bytes;
     }
+  }
+
+  #countTurn(): void {
+    const counters = this.#counters;
+    counters[counter.turns]!++;
+    let refused = 0;
+    for (let device = 0; device < this.#io.devices.length; device++) {
+      refused += this.#io.devices[device]!.counts[queueWords.dropped]! >>> 0;
+    }
+    counters[counter.sendRefused] = refused;
   }
 
   #drop(reason: number, packets: number): void {

@@ -38,7 +38,7 @@ export const counter = {
   mappings: 6,
   mailboxSent: 7,
   /** Packets that a device refused to take (queue full, link down), all devices together. */
-  sendDropped: 8,
+  sendRefused: 8,
   drops: 16,
   uplinks: 16 + maxDropReasons,
 } as const;
@@ -47,7 +47,7 @@ export const uplinkCounter = { txBytes: 0, rxBytes: 1, txPackets: 2, rxPackets: 
 const uplinkCounters = 8;
 const counterBlock = counter.uplinks + maxUplinks * uplinkCounters;
 
-const uplinksAt = 64;
+const uplinksAt = 128;
 const lookupAt = uplinksAt + maxUplinks * uplinkWords * 4;
 const countersAt = lookupAt + lookupSize;
 export const sharedStateBytes = countersAt + maxWorkers * counterBlock * 8;
@@ -55,7 +55,7 @@ export const sharedStateBytes = countersAt + maxWorkers * counterBlock * 8;
 /** A view of the shared state; every thread makes its own over the same buffer. */
 export class SharedState {
   readonly buffer: SharedArrayBuffer;
-  /** [0]: generation of the uplink rows. */
+  /** [0]: generation of the uplink rows; [1 + n]: messages posted to worker n. */
   readonly #head: Int32Array;
   readonly uplinks: Int32Array;
   readonly uplinkBytes: Uint8Array;
@@ -63,7 +63,7 @@ export class SharedState {
 
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(sharedStateBytes)) {
     this.buffer = buffer;
-    this.#head = new Int32Array(buffer, 0, 16);
+    this.#head = new Int32Array(buffer, 0, 1 + maxWorkers);
     this.uplinks = new Int32Array(buffer, uplinksAt, maxUplinks * uplinkWords);
     this.uplinkBytes = new Uint8Array(buffer, uplinksAt, maxUplinks * uplinkWords * 4);
     this.lookup = new Uint8Array(buffer, lookupAt, lookupSize);
@@ -76,6 +76,16 @@ export class SharedState {
 
   get generation(): number {
     return Atomics.load(this.#head, 0);
+  }
+
+  /** How many messages the control plane has posted to a worker: one that sees it change reads its port. */
+  requests(worker: number): number {
+    return Atomics.load(this.#head, 1 + worker);
+  }
+
+  /** Control plane only: tells a worker that a message waits for it. */
+  announceRequest(worker: number): void {
+    Atomics.add(this.#head, 1 + worker, 1);
   }
 
   /** Control plane only: changes uplink rows so that no worker sees half a change. */

@@ -1,0 +1,273 @@
+/**
+ * The daemon, put together: opens the devices, starts the workers, and only when packets can flow
+ * steers traffic in. Whatever ends it, everything is undone in reverse order; what a `kill -9` leaves
+ * is in the journal, and the next start undoes it.
+ */
+import { randomBytes } from "node:crypto";
+import { startApi } from "./control/api.ts";
+import type { Config } from "./control/config-types.ts";
+import { openFirewall } from "./control/firewall.ts";
+import { Journal, recover } from "./control/journal.ts";
+import type { Log } from "./control/log.ts";
+import { createNotifier } from "./control/notify.ts";
+import { publishUplinks } from "./control/publish-uplinks.ts";
+import { buildLookup, lowestTier } from "./control/scheduler.ts";
+import { applySteering, type Steering } from "./control/steering.ts";
+import { readUplinks, type UplinkSnapshot } from "./control/uplink-snapshot.ts";
+import { watchUplinks } from "./control/uplinks.ts";
+import { version } from "./control/version.ts";
+import { balanceKey } from "./dataplane/classify.ts";
+import { loadNative } from "./io/native.ts";
+import { openUplinkSockets, reopenUplinkSockets } from "./io/packet-socket.ts";
+import { openTunQueues } from "./io/tun.ts";
+import { flowReport, statusReport } from "./status.ts";
+import { mailboxBytes } from "./tables/mailbox.ts";
+import { noUplink, SharedState } from "./tables/shared-state.ts";
+import { parseAddress } from "./wire/ipv4.ts";
+import { WorkerPool } from "./worker-pool.ts";
+import type { WorkerStart } from "./worker-protocol.ts";
+
+const balanceKeys = {
+  "five-tuple": balanceKey.fiveTuple,
+  "source-destination": balanceKey.sourceDestination,
+  source: balanceKey.source,
+  destination: balanceKey.destination,
+};
+
+/**
+ * Runs until SIGTERM or SIGINT, then undoes everything and resolves. Rejects, after undoing, with what
+ * made it stop: a device that could not be opened, a worker that died, nft that ended.
+ */
+export async function runDaemon(config: Config, log: Log): Promise<void> {
+  const cleanup = new Cleanup();
+  const end = new End();
+  const notifier = createNotifier(log);
+  try {
+    await startUp(config, log, cleanup, end, notifier);
+    await end.reached;
+  } finally {
+    await notifier.stopping();
+    await cleanup.run(log);
+  }
+}
+
+async function startUp(
+  config: Config,
+  log: Log,
+  cleanup: Cleanup,
+  end: End,
+  notifier: ReturnType<typeof createNotifier>,
+): Promise<void> {
+  const startedAt = performance.now();
+  for (const sentence of await recover(config.tun.name)) log.warn(sentence);
+  const journal = new Journal(config.tun.name);
+  cleanup.add("journal", () => journal.close());
+
+  // Devices. All are opened here, in order: a socket's place in its fanout group is its worker.
+  const uplinks = await readUplinks(config);
+  const tunFds = openTunQueues(config.tun.name, config.workers);
+  cleanup.add("TUN", () => closeAll(tunFds));
+  const socketFds = uplinks.map((uplink) => {
+    const fds = openUplinkSockets(socketOptions(config, uplink));
+    cleanup.add(`sockets of ${uplink.name}`, () => closeAll(fds));
+    return fds;
+  });
+  const eventFds = tunFds.map(() => loadNative().eventOpen());
+  cleanup.add("events", () => closeAll(eventFds));
+  const firewall = await openFirewall(
+    { tun: config.tun.name, ...portRange(config), onLost: (reason) => end.fail(reason) },
+    uplinks,
+  );
+  cleanup.add("firewall", () => firewall.close());
+
+  // Workers, with nothing to do yet.
+  const shared = new SharedState();
+  shared.lookup.fill(noUplink);
+  const pool = new WorkerPool(shared, workerStarts(config, shared, uplinks, tunFds, socketFds, eventFds), (reason) =>
+    end.fail(reason),
+  );
+  cleanup.add("workers", () => pool.stop());
+  const memoryBytes = await pool.ready();
+
+  // Uplinks, followed from here on.
+  let steering: Steering | undefined;
+  const follow = (current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[]) => {
+    for (const [index, uplink] of current.entries()) {
+      if (isAnotherInterface(uplink, previous[index]!)) reopenUplinkSockets(socketFds[index]!, socketOptions(config, uplink));
+    }
+    logChanges(log, current, previous);
+    publish(config, shared, current);
+    pool.wake();
+    steering?.update(current).catch((error: Error) => log.error({ err: error }, "routes could not follow the uplinks"));
+    firewall.refresh(current).catch((error: Error) => end.fail(error.message));
+  };
+  const watch = await watchUplinks(config, journal, {
+    onUpdate: (current, previous) => {
+      try {
+        follow(current, previous);
+      } catch (error) {
+        log.error({ err: error }, "an uplink's change could not be followed");
+      }
+    },
+    onProblem: (message) => log.warn(message),
+  });
+  cleanup.add("uplink watch", () => watch.close());
+  publish(config, shared, watch.snapshots);
+
+  // Control socket, and last the traffic.
+  const api = await startApi(config.control.socket, {
+    version,
+    status: () => statusReport(config, version, (performance.now() - startedAt) / 1000, shared, watch.snapshots),
+    flows: async ({ uplink, limit }) => {
+      const index = uplink === undefined ? -1 : config.uplinks.findIndex(({ name }) => name === uplink);
+      return (await pool.flows(index, limit)).map((flow) => flowReport(flow, config));
+    },
+  });
+  cleanup.add("control socket", () => api.close());
+  steering = await applySteering(config, watch.snapshots, journal);
+  cleanup.add("steering", () => steering!.undo());
+
+  announce(config, log, watch.snapshots, memoryBytes);
+  notifier.ready(`${config.workers} workers, ${watch.snapshots.filter(isUp).length} of ${uplinks.length} uplinks up`);
+  notifier.startWatchdog(() => pool.isAlive());
+}
+
+function workerStarts(
+  config: Config,
+  shared: SharedState,
+  uplinks: readonly UplinkSnapshot[],
+  tunFds: readonly number[],
+  socketFds: readonly number[][],
+  eventFds: number[],
+): WorkerStart[] {
+  const { workers, limits, nat } = config;
+  const words = new Int32Array(new Uint8Array(randomBytes(16)).buffer);
+  const mailboxes = workers === 1 ? null : new SharedArrayBuffer(workers * workers * mailboxBytes);
+  return tunFds.map((tunFd, worker) => ({
+    worker,
+    workers,
+    shared: shared.buffer,
+    mailboxes,
+    tunFd,
+    eventFds,
+    uplinks: uplinks.map(({ linkHeaderBytes }, index) => ({ fd: socketFds[index]![worker]!, linkHeaderBytes })),
+    flows: Math.ceil(limits.flows / workers),
+    flowsPerHost: Math.ceil(limits.flowsPerHost / workers),
+    ...portRange(config),
+    endpointIndependent: nat.mapping === "endpoint-independent",
+    timeouts: nat.timeouts,
+    balanceKey: balanceKeys[config.balance.key],
+    secret: [words[0]!, words[1]!, words[2]!, words[3]!],
+    errorSource: errorSource(config),
+  }));
+}
+
+/**
+ * The address that our own ICMP errors come from: the TUN's other host. The TUN's own address would
+ * be refused as spoofed when it comes in from outside the kernel. A /32 has no other host; then
+ * 192.0.0.8 says "a router without an address" (RFC 7600).
+ */
+function errorSource({ tun }: Config): number {
+  if (tun.prefixLength === 32) return parseAddress("192.0.0.8")!;
+  const own = parseAddress(tun.address)!;
+  if (tun.prefixLength === 31) return own ^ 1;
+  const hostMask = -1 >>> tun.prefixLength;
+  const next = own + 1;
+  return (next & hostMask) === hostMask ? own - 1 : next;
+}
+
+function socketOptions(config: Config, uplink: UplinkSnapshot) {
+  const { interface: device, ifindex, linkHeaderBytes } = uplink;
+  return { interface: device, ifindex, linkHeaderBytes, workers: config.workers, ...portRange(config) };
+}
+
+function portRange({ nat }: Config): { firstPort: number; lastPort: number } {
+  return { firstPort: nat.firstPort, lastPort: nat.lastPort };
+}
+
+/** Tells the workers how the uplinks are, and which of them new flows get. */
+function publish(config: Config, shared: SharedState, snapshots: readonly UplinkSnapshot[]): void {
+  publishUplinks(snapshots, shared);
+  const live = config.uplinks
+    .map(({ name, weight, tier }, index) => ({ index, name, weight, tier }))
+    .filter(({ index }) => isUp(snapshots[index]!));
+  buildLookup(shared.lookup, lowestTier(live));
+}
+
+function isUp(uplink: UplinkSnapshot): boolean {
+  return uplink.state === "up";
+}
+
+/** Deleted and made again under its name: the sockets that were bound to it are dead. */
+function isAnotherInterface(current: UplinkSnapshot, previous: UplinkSnapshot): boolean {
+  return current.present && current.ifindex !== previous.ifindex;
+}
+
+function logChanges(log: Log, current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[]): void {
+  for (const [index, uplink] of current.entries()) {
+    const before = previous[index]!;
+    const fields = { uplink: uplink.name, interface: uplink.interface };
+    if (uplink.state !== before.state || uplink.reason !== before.reason) {
+      if (isUp(uplink)) log.info(fields, "uplink is up");
+      else log.warn({ ...fields, reason: uplink.reason }, "uplink is down");
+    }
+    if (uplink.address !== before.address) log.info({ ...fields, address: uplink.address }, "uplink has another address");
+    if (uplink.gateway !== before.gateway) log.info({ ...fields, gateway: uplink.gateway }, "uplink has another gateway");
+    if (uplink.mtu !== before.mtu && uplink.present) log.info({ ...fields, mtu: uplink.mtu }, "uplink has another MTU");
+  }
+}
+
+function announce(config: Config, log: Log, uplinks: readonly UplinkSnapshot[], memoryBytes: number): void {
+  for (const { name, interface: device, address, gateway, state, reason } of uplinks) {
+    log.info({ uplink: name, interface: device, address, gateway, state, ...(reason && { reason }) }, "uplink");
+  }
+  log.info(
+    {
+      flows: config.limits.flows,
+      ports: `${config.nat.firstPort}-${config.nat.lastPort}`,
+      memoryMiB: Math.round(memoryBytes / 2 ** 20),
+      workers: config.workers,
+    },
+    "memory for tables and packets is allocated, and does not grow",
+  );
+  log.info({ tun: config.tun.name, socket: config.control.socket }, "sluice is forwarding");
+}
+
+function closeAll(fds: readonly number[]): void {
+  for (const fd of fds) loadNative().close(fd);
+}
+
+/** What undoes each step of the start, run backwards; one that fails does not keep the others from running. */
+class Cleanup {
+  readonly #steps: { name: string; undo: () => unknown }[] = [];
+
+  add(name: string, undo: () => unknown): void {
+    this.#steps.push({ name, undo });
+  }
+
+  async run(log: Log): Promise<void> {
+    for (const { name, undo } of this.#steps.reverse()) {
+      try {
+        await undo();
+      } catch (error) {
+        log.error({ err: error as Error }, `${name} could not be undone`);
+      }
+    }
+  }
+}
+
+/** The end of the run: a signal resolves it, a failure rejects it. */
+class End {
+  readonly reached: Promise<void>;
+  readonly fail: (reason: string) => void;
+
+  constructor() {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.reached = promise;
+    this.fail = (reason) => reject(new Error(reason));
+    // A failure during the start is reported by what waits there, or when the start is through.
+    promise.catch(() => {});
+    process.once("SIGTERM", () => resolve());
+    process.once("SIGINT", () => resolve());
+  }
+}

@@ -1,0 +1,36 @@
+/** What the main thread and a worker say to each other. Packets never come this way. */
+import type { ListedFlow } from "./dataplane/flow-list.ts";
+
+/** Everything a worker needs to start: numbers, names and shared memory. Descriptors were opened by the main thread. */
+export interface WorkerStart {
+  worker: number;
+  workers: number;
+  shared: SharedArrayBuffer;
+  mailboxes: SharedArrayBuffer | null;
+  tunFd: number;
+  /** One a worker, by which others wake it. */
+  eventFds: number[];
+  uplinks: { fd: number; linkHeaderBytes: number }[];
+  /** Flows of this worker, and per inside host. */
+  flows: number;
+  flowsPerHost: number;
+  firstPort: number;
+  lastPort: number;
+  endpointIndependent: boolean;
+  timeouts: { tcpEstablishedMs: number; tcpTransitoryMs: number; udpMs: number; icmpMs: number };
+  /** Number of `balanceKey`. */
+  balanceKey: number;
+  /** Two words for the tables, two for the balance: the same in all workers. */
+  secret: [number, number, number, number];
+  /** Source of own ICMP errors, signed 32-bit. */
+  errorSource: number;
+}
+
+export type Request =
+  | { kind: "flows"; id: number; uplink: number; limit: number }
+  | { kind: "stop" };
+
+export type Answer =
+  /** The loop runs. `memoryBytes`: tables and packet memory. */
+  | { kind: "ready"; memoryBytes: number }
+  | { kind: "flows"; id: number; flows: ListedFlow[] };
