@@ -85,12 +85,19 @@ function parse(text: string, file: string, lines: LineCounter): Document.Parsed[
 
 function toValue(document: Document.Parsed, file: string): unknown {
   try {
-    return document.toJS({ maxAliasCount });
+    return unshare(document.toJS({ maxAliasCount }));
   } catch (error) {
     throw new ConfigError(file, [
       wholeFile(error instanceof RangeError ? "nested too deeply" : firstLine((error as Error).message)),
     ]);
   }
+}
+
+/** An alias gives the very object of its anchor; a default filled in at one place must not appear at the other. */
+function unshare(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(unshare);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, unshare(part)]));
 }
 
 function offsetOf(document: Document.Parsed, path: ConfigPath, which: "key" | "value"): number {
