@@ -45,7 +45,7 @@ function controlCode(error: ControlError): number {
       return exitCode.missing;
     case "refused":
       return exitCode.usage;
-    case "silent":
+    case "broken":
       return exitCode.failed;
   }
 }

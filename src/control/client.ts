@@ -5,10 +5,10 @@ import { request } from "node:http";
 const timeoutMs = 10_000;
 const maxAnswerBytes = 256 * 1024 * 1024;
 
-export type ControlFailure = "absent" | "denied" | "silent" | "refused";
+export type ControlFailure = "absent" | "denied" | "refused" | "broken";
 
 export class ControlError extends Error {
-  /** absent: nobody listens; denied: no permission; silent: no (readable) answer; refused: the daemon said no. */
+  /** absent: nobody listens; denied: no permission; refused: the request was wrong; broken: no answer, or none that makes sense. */
   readonly failure: ControlFailure;
 
   constructor(failure: ControlFailure, message: string) {
@@ -32,14 +32,14 @@ export function requestJson<T>(socketPath: string, path: string): Promise<T> {
           if (bytes <= maxAnswerBytes) chunks.push(chunk);
           else outgoing.destroy(new Error(`the answer is longer than ${maxAnswerBytes} bytes`));
         });
-        answer.on("error", (error) => fail("silent", `${socketPath}: ${error.message}`));
+        answer.on("error", (error) => fail("broken", `${socketPath}: ${error.message}`));
         answer.on("end", () => {
           try {
             const value = JSON.parse(Buffer.concat(chunks).toString("utf8"));
             if (answer.statusCode === 200) resolve(value as T);
-            else fail("refused", String(value.error));
+            else fail(answer.statusCode! < 500 ? "refused" : "broken", String(value.error));
           } catch {
-            fail("silent", `what listens on ${socketPath} is not sluice: its answer is not JSON`);
+            fail("broken", `what listens on ${socketPath} is not sluice: its answer is not JSON`);
           }
         });
       },
@@ -63,6 +63,6 @@ function explain(error: NodeJS.ErrnoException, socketPath: string): ControlError
         `permission denied on ${socketPath}; run as the user that runs sluice, usually root`,
       );
     default:
-      return new ControlError("silent", `${socketPath}: ${error.message}`);
+      return new ControlError("broken", `${socketPath}: ${error.message}`);
   }
 }
