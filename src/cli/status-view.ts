@@ -63,8 +63,8 @@ function chooseColumns(report: StatusReport, withRates: boolean): Column<Row>[] 
   const columns: Column<Row>[] = [
     { title: "UPLINK", text: (row) => row.name, style: () => "bold" },
     { title: "STATE", text: (row) => row.state, style: (row) => stateStyle[row.state] },
-    { title: "INTERFACE", text: (row) => row.interface, dispensable: 3 },
-    { title: "ADDRESS", text: (row) => row.address ?? "-", dispensable: 2 },
+    { title: "INTERFACE", text: (row) => row.interface, dispensable: 2 },
+    { title: "ADDRESS", text: (row) => row.address ?? "-", dispensable: 3 },
     { title: "GATEWAY", text: (row) => row.gateway ?? "-", dispensable: 5 },
   ];
   const optional: Column<Row>[] = [
