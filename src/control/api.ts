@@ -9,7 +9,7 @@
  * already, so the limits here guard against accidents: a client that hangs, or never reads.
  */
 
-import { lstatSync, mkdirSync, unlinkSync } from "node:fs";
+import { lstatSync, mkdirSync, type Stats, unlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { dirname } from "node:path";
 import { ControlError, requestJson } from "./client.ts";
@@ -69,7 +69,7 @@ export async function startApi(socketPath: string, handlers: ApiHandlers): Promi
 
 /** Throws ApiStartError when a daemon answers on the socket; removes a dead one's. */
 export async function clearTheWay(socketPath: string): Promise<void> {
-  const kind = lstatSync(socketPath, { throwIfNoEntry: false });
+  const kind = lookAt(socketPath);
   if (kind === undefined) return;
   if (!kind.isSocket())
     throw new ApiStartError(
@@ -88,6 +88,18 @@ export async function clearTheWay(socketPath: string): Promise<void> {
   unlinkSync(socketPath);
 }
 
+function lookAt(socketPath: string): Stats | undefined {
+  try {
+    return lstatSync(socketPath, { throwIfNoEntry: false });
+  } catch (error) {
+    throw cannotListen(socketPath, error);
+  }
+}
+
+function cannotListen(socketPath: string, error: unknown): ApiStartError {
+  return new ApiStartError(`cannot listen on ${socketPath}: ${(error as NodeJS.ErrnoException).code ?? error}`);
+}
+
 async function listen(server: Server, socketPath: string): Promise<void> {
   try {
     mkdirSync(dirname(socketPath), { recursive: true, mode: 0o755 });
@@ -99,7 +111,7 @@ async function listen(server: Server, socketPath: string): Promise<void> {
       process.umask(umask);
     });
   } catch (error) {
-    throw new ApiStartError(`cannot listen on ${socketPath}: ${(error as NodeJS.ErrnoException).code ?? error}`);
+    throw cannotListen(socketPath, error);
   }
 }
 

@@ -1,0 +1,213 @@
+/** The command as a person runs it: bin/sluice, its output, its exit codes. */
+
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Api, startApi } from "../../../src/control/api.ts";
+import { Running, runCommand } from "../../support/process.ts";
+import { sampleFlow, sampleStatus } from "../../support/reports.ts";
+
+const command = fileURLToPath(new URL("../../../bin/sluice", import.meta.url));
+const flows = Array.from({ length: 20_000 }, (_, index) => sampleFlow({ sourcePort: index }));
+
+let directory: string;
+let socket: string;
+let api: Api;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "sluice-cli-"));
+  socket = join(directory, "control.sock");
+  api = await startApi(socket, {
+    version: "0.1.0",
+    status: () => sampleStatus(),
+    flows: async ({ uplink, limit }) =>
+      flows.filter((flow) => uplink === undefined || flow.uplink === uplink).slice(0, limit),
+  });
+});
+
+afterAll(async () => {
+  await api.close();
+  rmSync(directory, { recursive: true });
+});
+
+const sluice = (...args: string[]) => runCommand([command, ...args], { mayFail: true });
+const ask = (...args: string[]) => sluice(...args, "--socket", socket);
+
+function write(name: string, text: string): string {
+  const file = join(directory, name);
+  writeFileSync(file, text);
+  return file;
+}
+
+/** Runs it on a terminal of 80 columns, as script(1) plays it; what the terminal got. */
+async function onTerminal(words: string, env: Record<string, string> = {}): Promise<string> {
+  const typed = `stty cols 80 rows 24; exec ${command} ${words} --socket ${socket}`;
+  return (
+    await runCommand(["script", "-qec", typed, "/dev/null"], {
+      mayFail: true,
+      env: { TERM: "xterm", NO_COLOR: "", ...env },
+    })
+  ).stdout;
+}
+
+describe("the launcher", () => {
+  it("runs from any directory and through a chain of links", async () => {
+    symlinkSync(command, join(directory, "first"));
+    symlinkSync("first", join(directory, "second"));
+    const { stdout } = await runCommand(["sh", "-c", `cd / && ${directory}/second version`]);
+    expect(stdout).toMatch(/^sluice \d+\.\d+\.\d+ \(Node 24\./);
+  });
+
+  it("says that 'npm ci' has not been run", async () => {
+    const bare = join(directory, "checkout");
+    mkdirSync(join(bare, "bin"), { recursive: true });
+    copyFileSync(command, join(bare, "bin", "sluice"));
+    const { status, stderr, stdout } = await runCommand([join(bare, "bin", "sluice"), "version"], { mayFail: true });
+    expect([status, stdout, stderr]).toEqual([4, "", `sluice: its Node is missing; run 'npm ci' in ${bare}\n`]);
+  });
+});
+
+describe("usage", () => {
+  it.each([
+    [["bogus"], /unknown command 'bogus'/],
+    [["stauts"], /Did you mean status\?/],
+    [["status", "--bogus"], /unknown option '--bogus'/],
+    [["version", "extra"], /too many arguments/],
+    [["flows", "--limit", "0"], /Expected a whole number from 1/],
+    [["flows", "--limit", "many"], /Expected a whole number from 1/],
+    [["check", "-c"], /argument missing/],
+    [[], /^Usage: sluice/],
+  ])("that is wrong exits 2 and says so on stderr: %j", async (args, message) => {
+    const { status, stdout, stderr } = await sluice(...args);
+    expect([status, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(message);
+  });
+
+  it.each(["up", "check", "status", "flows", "doctor"])("of %s is explained with examples", async (name) => {
+    const { status, stdout, stderr } = await sluice(name, "--help");
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(new RegExp(`^Usage: sluice ${name} [\\s\\S]*\nExamples:\n {2}sluice ${name}`));
+  });
+});
+
+describe("without a daemon", () => {
+  it.each(["status", "flows"])("%s exits 3 and names the socket", async (name) => {
+    const { status, stdout, stderr } = await sluice(name, "--socket", `${directory}/none`);
+    expect([status, stdout, stderr]).toEqual([3, "", `sluice: no sluice is running on ${directory}/none\n`]);
+  });
+
+  it("the socket of a named configuration is asked", async () => {
+    const file = write(
+      "other.yaml",
+      `uplinks: [{ name: a, interface: wan0 }]\ncontrol: { socket: ${directory}/other }`,
+    );
+    expect((await sluice("status", "-c", file)).stderr).toContain(`running on ${directory}/other`);
+    const broken = await sluice("status", "-c", write("broken.yaml", "uplinks: 3"));
+    expect([broken.status, broken.stderr]).toEqual([
+      2,
+      expect.stringContaining("broken.yaml:1:10: uplinks: is of the wrong kind"),
+    ]);
+  });
+});
+
+describe("status", () => {
+  it("is JSON that equals the daemon's report", async () => {
+    const { status, stdout, stderr } = await ask("status", "--json");
+    expect([status, stderr, JSON.parse(stdout)]).toEqual([0, "", sampleStatus()]);
+  });
+
+  it("in a pipe is a whole table without colours", async () => {
+    const { status, stdout } = await ask("status");
+    expect(status).toBe(0);
+    expect(stdout).toContain("isp1    up     wan0       203.0.113.2   203.0.113.1       3   75.0%  75.0%");
+    expect(stdout).not.toContain("\x1b");
+  });
+
+  it("on a terminal has colours, unless NO_COLOR is set, and keeps to its width", async () => {
+    const coloured = await onTerminal("status");
+    expect(coloured).toContain("\x1b[32mup");
+    const plain = await onTerminal("status", { NO_COLOR: "1" });
+    expect(plain).not.toContain("\x1b");
+    expect(plain).toContain("isp2");
+    expect(Math.max(...plain.split("\r\n").map((line) => line.length))).toBeLessThanOrEqual(80);
+  });
+});
+
+describe("status --watch", () => {
+  it("in a pipe gives one report after the other until it is told to stop", async () => {
+    const watching = new Running([command, "status", "--watch", "--json", "--socket", socket]);
+    await watching.waitFor(/\n.*\n/);
+    expect(await watching.stop("SIGINT")).toBe(0);
+    for (const line of watching.stdout.trim().split("\n")) expect(JSON.parse(line)).toEqual(sampleStatus());
+  });
+
+  it("gives the terminal back, and says why, when the daemon goes away", async () => {
+    const other = join(directory, "short-lived.sock");
+    const daemon = await startApi(other, { version: "", status: () => sampleStatus(), flows: async () => [] });
+    const typed = `${command} status --watch --socket ${other}; echo "exit code $?"; stty -a`;
+    const terminal = new Running(["script", "-qec", typed, "/dev/null"], { TERM: "xterm" });
+    await terminal.waitFor(/isp2/);
+    await daemon.close();
+    await terminal.exited;
+    const [before, after] = terminal.stdout.split("\x1b[?25h\x1b[?1049l");
+    expect(before!.startsWith("\x1b[?1049h\x1b[?25l")).toBe(true);
+    expect(after).toContain(`sluice: no sluice is running on ${other}`);
+    expect(after).toContain("exit code 3");
+    expect(after).toMatch(/[^-]icanon/);
+  });
+});
+
+describe("flows", () => {
+  it("is JSON, limited and of one uplink as asked", async () => {
+    expect(JSON.parse((await ask("flows", "--json")).stdout)).toHaveLength(20_000);
+    expect(JSON.parse((await ask("flows", "--json", "--limit", "2")).stdout)).toEqual(flows.slice(0, 2));
+    expect(JSON.parse((await ask("flows", "--json", "--uplink", "isp2")).stdout)).toEqual([]);
+  });
+
+  it("is a table with one flow a line", async () => {
+    const { stdout } = await ask("flows", "--limit", "1");
+    expect(stdout).toBe(
+      "PROTO  SOURCE          DESTINATION         UPLINK  MAPPED             STATE           AGE  IDLE     SENT  RECEIVED\n" +
+        "tcp    192.168.10.2:0  198.51.100.200:443  isp1    203.0.113.2:17001  established  1m 01s    0s  1.23 kB   98.8 kB\n",
+    );
+  });
+
+  it("of an uplink that is not there exits 2 and names those that are", async () => {
+    const { status, stderr } = await ask("flows", "--uplink", "isp9");
+    expect([status, stderr]).toEqual([2, 'sluice: there is no uplink named "isp9"; there are isp1, isp2\n']);
+  });
+
+  it("ends quietly when its reader has had enough", async () => {
+    const pipe = `set -o pipefail; ${command} flows --socket ${socket} | head -n 2`;
+    const { status, stdout, stderr } = await runCommand(["bash", "-c", pipe], { mayFail: true });
+    expect([status, stdout.split("\n").length, stderr]).toEqual([0, 3, ""]);
+  });
+});
+
+describe("check and up with a bad configuration", () => {
+  it("print every problem with line, path, value and expectation, and exit 2", async () => {
+    const file = write(
+      "bad.yaml",
+      "uplinks:\n  - { name: a, interface: wan0, weight: 0 }\n  - { name: a, interface: wan1, weihgt: 1 }\n",
+    );
+    for (const name of ["check", "up"]) {
+      const { status, stdout, stderr } = await sluice(name, "-c", file);
+      expect([name, status, stdout]).toEqual([name, 2, ""]);
+      expect(stderr.split("\n").filter((line) => !line.includes(": warning: "))).toEqual([
+        `${file}:2:41: uplinks[0].weight: is too small (got 0; expected a whole number from 1 to 10000)`,
+        `${file}:3:13: uplinks[1].name: is also the name of uplinks[0] (got "a"; expected every uplink to have its own)`,
+        expect.stringMatching(
+          /bad.yaml:3:33: uplinks\[1\].weihgt: unknown key; did you mean weight\? \(got "weihgt"; expected one of /,
+        ),
+        "",
+      ]);
+    }
+  });
+
+  it("name a file that is not there", async () => {
+    const { status, stderr } = await sluice("check", "-c", `${directory}/none.yaml`);
+    expect([status, stderr]).toEqual([2, expect.stringContaining("none.yaml: there is no such file")]);
+  });
+});
