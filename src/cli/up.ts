@@ -3,13 +3,10 @@
 import type { Command } from "commander";
 import { clearTheWay } from "../control/api.ts";
 import { defaultConfigFile, loadConfig } from "../control/config.ts";
-import type { Config } from "../control/config-types.ts";
-import { createLog, type Log } from "../control/log.ts";
+import { createLog } from "../control/log.ts";
 import { requireAll } from "../control/requirements.ts";
 import { checkAgainstSystem } from "./check.ts";
 import { configOption, socketOption } from "./options.ts";
-
-const daemon = new URL("../main.ts", import.meta.url).href;
 
 const examples = `
 Runs in the foreground until SIGTERM or SIGINT, then undoes everything it set. Needs root, or
@@ -39,7 +36,7 @@ export function addUp(program: Command): void {
         log.warn({ file: config.file, line, path, expected }, message);
       for (const { name, detail, fix } of advice) log.info({ fix }, `${name}: ${detail}`);
       // Loaded this late because the other commands have no use for the data plane.
-      const { runDaemon } = (await import(daemon)) as { runDaemon(config: Config, log: Log): Promise<void> };
+      const { runDaemon } = await import("../main.ts");
       await runDaemon(config, log);
     });
 }

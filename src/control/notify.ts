@@ -72,7 +72,7 @@ function notify(assignments: string[], environment: NodeJS.ProcessEnv): Promise<
   return new Promise((resolve) => {
     const child = spawn(program, assignments, {
       stdio: "ignore",
-      timeout: 10_000,
+      timeout: 5_000,
       env: { ...commandEnvironment, ...environment, PATH: commandEnvironment.PATH },
     });
     child.on("error", (error) => resolve(startFailure(program, error)));
