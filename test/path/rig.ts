@@ -1,0 +1,239 @@
+/**
+ * The whole data plane between in-memory devices, with a clock that a test moves and a random number
+ * that it seeds. Nothing is stubbed but Linux.
+ *
+ *     client 192.168.10.2 ── TUN ── forwarder ── uplink 0, address 203.0.113.2 ── server 192.0.2.10
+ *                                             ├─ uplink 1, address 198.51.100.2
+ *                                             └─ uplink 2, address 198.51.100.130
+ *
+ * Every packet that comes out anywhere passes `leaves` below, so that each test of this folder also
+ * checks what must hold always: a right header checksum, a true length, no foreign source on an uplink.
+ */
+import { expect } from "vitest";
+import { balanceKey } from "../../src/dataplane/classify.ts";
+import { Forwarder, type ForwarderOptions } from "../../src/dataplane/forwarder.ts";
+import { dropNames } from "../../src/dataplane/verdict.ts";
+import { MemoryIO } from "../../src/io/memory-io.ts";
+import { mailboxBytes } from "../../src/tables/mailbox.ts";
+import {
+  counter,
+  SharedState,
+  uplinkCounter,
+  uplinkCounterAt,
+  uplinkWord,
+  uplinkWords,
+} from "../../src/tables/shared-state.ts";
+import {
+  addressNumber,
+  concat,
+  type ParsedPacket,
+  parse,
+  randomFrom,
+  readVnetHeader,
+  type VnetFields,
+  vnetHeader,
+} from "../support/packets.ts";
+
+export const client = "192.168.10.2";
+export const otherClient = "192.168.10.3";
+export const server = "192.0.2.10";
+export const otherServer = "192.0.2.11";
+export const uplinkAddresses = ["203.0.113.2", "198.51.100.2", "198.51.100.130"];
+/** No interface's address: the source of our own ICMP errors. */
+export const errorSource = "10.255.255.2";
+export const firstPort = 16_384;
+
+export interface RigOptions extends Partial<Omit<ForwarderOptions, "io" | "shared" | "mailboxes" | "wake" | "clock">> {
+  /** MAC header bytes of each uplink. */
+  links?: number[];
+  mtu?: number;
+  seed?: number;
+  startMs?: number;
+  receiveSlots?: number;
+  scratchSlots?: number;
+  shared?: SharedState;
+  mailboxes?: SharedArrayBuffer;
+}
+
+/** A packet that left on a device. */
+export interface Left extends ParsedPacket {
+  /** The IP packet. */
+  bytes: Uint8Array;
+  vnet: Required<VnetFields>;
+  ethernet: Uint8Array;
+}
+
+export class Rig {
+  readonly io: MemoryIO;
+  readonly shared: SharedState;
+  readonly forwarder: Forwarder;
+  readonly links: number[];
+  /** Workers that were woken because they have mail. */
+  readonly woken: number[] = [];
+  readonly #worker: number;
+  nowMs: number;
+
+  constructor(options: RigOptions = {}) {
+    const { links = [14], mtu = 1500, seed = 1, startMs = 1000, receiveSlots = 32, scratchSlots = 64 } = options;
+    this.links = links;
+    this.nowMs = startMs;
+    this.#worker = options.worker ?? 0;
+    this.io = new MemoryIO({ linkHeaderBytes: links, receiveSlots, scratchSlots });
+    this.shared = options.shared ?? new SharedState();
+    if (options.shared === undefined) {
+      this.shared.lookup.fill(0);
+      for (let uplink = 0; uplink < links.length; uplink++) {
+        this.setUplink(uplink, { ready: 1, address: uplinkAddresses[uplink]!, mtu });
+      }
+    }
+    this.forwarder = new Forwarder({
+      uplinks: links.length,
+      worker: 0,
+      workers: 1,
+      flows: 1024,
+      flowsPerHost: 1024,
+      firstPort,
+      lastPort: firstPort + 1023,
+      endpointIndependent: true,
+      timeouts: { tcpEstablishedMs: 7_440_000, tcpTransitoryMs: 240_000, udpMs: 300_000, icmpMs: 60_000 },
+      key0: 0x1234_5678,
+      key1: 0x0fed_cba9,
+      balanceKey: balanceKey.fiveTuple,
+      balanceKey0: 3,
+      balanceKey1: 4,
+      random: randomFrom(seed),
+      errorSource: addressNumber(errorSource),
+      ...options,
+      io: this.io,
+      shared: this.shared,
+      mailboxes: options.mailboxes ?? null,
+      wake: (worker) => this.woken.push(worker),
+      clock: () => this.nowMs,
+    });
+  }
+
+  setUplink(uplink: number, row: { ready?: number; address?: string; mtu?: number }): void {
+    this.shared.updateUplinks((words, bytes) => {
+      const at = uplink * uplinkWords;
+      if (row.ready !== undefined) words[at + uplinkWord.ready] = row.ready;
+      if (row.address !== undefined) words[at + uplinkWord.address] = addressNumber(row.address);
+      if (row.mtu !== undefined) words[at + uplinkWord.mtu] = row.mtu;
+      bytes.set(linkHeader(uplink), (at + uplinkWord.linkHeader) * 4);
+    });
+  }
+
+  /** Sends new flows to this uplink, or to what the function says for a hash. */
+  steerTo(uplink: number | ((hash: number) => number)): void {
+    for (let hash = 0; hash < this.shared.lookup.length; hash++) {
+      this.shared.lookup[hash] = typeof uplink === "number" ? uplink : uplink(hash);
+    }
+  }
+
+  injectInside(packet: Uint8Array, vnet: VnetFields = {}): void {
+    this.io.inject(0, concat(vnetHeader(vnet), packet));
+  }
+
+  injectUplink(uplink: number, packet: Uint8Array, vnet: VnetFields = {}): void {
+    const ethernet = new Uint8Array(this.links[uplink]!).fill(0xee);
+    this.io.inject(uplink + 1, concat(vnetHeader(vnet), ethernet, packet));
+  }
+
+  /** Turns of the loop until nothing is received and everything is sent. */
+  run(): void {
+    while (this.forwarder.breath(0) > 0);
+  }
+
+  /** What left on an uplink, or with -1 towards the inside, since last asked. */
+  left(uplink: number): Left[] {
+    const linkBytes = uplink < 0 ? 0 : this.links[uplink]!;
+    return this.io.takeSent(uplink + 1).map((frame) => this.#leaves(frame, uplink, linkBytes));
+  }
+
+  /** Sends packets from the inside and returns what leaves on an uplink. */
+  out(packets: Uint8Array | Uint8Array[], uplink = 0, vnet: VnetFields = {}): Left[] {
+    for (const packet of [packets].flat()) this.injectInside(packet, vnet);
+    this.run();
+    return this.left(uplink);
+  }
+
+  /** Lets packets arrive on an uplink and returns what leaves towards the inside. */
+  in(packets: Uint8Array | Uint8Array[], uplink = 0, vnet: VnetFields = {}): Left[] {
+    for (const packet of [packets].flat()) this.injectUplink(uplink, packet, vnet);
+    this.run();
+    return this.left(-1);
+  }
+
+  /** Like `out`, for one packet that must leave as one packet. */
+  outOne(packet: Uint8Array, uplink = 0, vnet: VnetFields = {}): Left {
+    const left = this.out(packet, uplink, vnet);
+    expect(left, `one packet on uplink ${uplink}; drops: ${JSON.stringify(this.drops)}`).toHaveLength(1);
+    return left[0]!;
+  }
+
+  inOne(packet: Uint8Array, uplink = 0, vnet: VnetFields = {}): Left {
+    const left = this.in(packet, uplink, vnet);
+    expect(left, `one packet inside; drops: ${JSON.stringify(this.drops)}`).toHaveLength(1);
+    return left[0]!;
+  }
+
+  /** Moves the clock and lets the forwarder look at it. */
+  pass(ms: number): void {
+    this.nowMs += ms;
+    this.run();
+  }
+
+  /** The drop counters that are not 0, by name. */
+  get drops(): Record<string, number> {
+    const counters = this.shared.counters(this.#worker);
+    const drops: Record<string, number> = {};
+    for (const [reason, name] of dropNames.entries()) {
+      if (counters[counter.drops + reason] !== 0) drops[name] = counters[counter.drops + reason]!;
+    }
+    return drops;
+  }
+
+  counter(which: number): number {
+    return this.shared.counters(this.#worker)[which]!;
+  }
+
+  uplinkCounters(uplink: number): Record<keyof typeof uplinkCounter, number> {
+    const read = (which: number) => this.counter(uplinkCounterAt(uplink, which));
+    return {
+      txBytes: read(uplinkCounter.txBytes),
+      rxBytes: read(uplinkCounter.rxBytes),
+      txPackets: read(uplinkCounter.txPackets),
+      rxPackets: read(uplinkCounter.rxPackets),
+      flows: read(uplinkCounter.flows),
+    };
+  }
+
+  get openFlows(): number {
+    return this.forwarder.conntrack.flows.open;
+  }
+
+  #leaves(frame: Uint8Array, uplink: number, linkBytes: number): Left {
+    const bytes = frame.slice(10 + linkBytes);
+    const parsed = parse(bytes);
+    if (!parsed.headerChecksumOk) throw new Error("a packet left with a wrong header checksum");
+    const own = this.shared.uplinks[uplink * uplinkWords + uplinkWord.address];
+    if (uplink >= 0 && addressNumber(parsed.source) !== own)
+      throw new Error(`a packet left uplink ${uplink} with the source ${parsed.source}`);
+    return { ...parsed, bytes, vnet: readVnetHeader(frame), ethernet: frame.slice(10, 10 + linkBytes) };
+  }
+}
+
+/** Next hop, own address, IPv4: told apart by the uplink. */
+export function linkHeader(uplink: number): Uint8Array {
+  return Uint8Array.of(2, 0, 0, 0, uplink, 1, 2, 0, 0, 0, uplink, 2, 8, 0);
+}
+
+/** Several workers of one box: shared uplinks, a mailbox for every pair. */
+export function openWorkers(workers: number, options: RigOptions = {}): Rig[] {
+  const mailboxes = new SharedArrayBuffer(workers * workers * mailboxBytes);
+  const first = new Rig({ ...options, worker: 0, workers, mailboxes });
+  const others = Array.from(
+    { length: workers - 1 },
+    (_, i) => new Rig({ ...options, worker: i + 1, workers, mailboxes, shared: first.shared }),
+  );
+  return [first, ...others];
+}
