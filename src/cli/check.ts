@@ -4,8 +4,7 @@ import type { Command } from "commander";
 import { ControlError, requestJson } from "../control/client.ts";
 import { ConfigError, defaultConfigFile, formatProblem, type LoadedConfig, loadConfig } from "../control/config.ts";
 import { checkSystem } from "../control/config-system.ts";
-import type { Config } from "../control/config-types.ts";
-import { configOption } from "./options.ts";
+import { configOption, socketOption } from "./options.ts";
 
 const examples = `
 Prints one line a problem: FILE:LINE:COLUMN: path: message (got VALUE; expected ...).
@@ -20,10 +19,12 @@ export function addCheck(program: Command): void {
     .command("check")
     .description("validate a configuration: every problem with line, path, value and what was expected")
     .option(...configOption, defaultConfigFile)
+    .option(...socketOption)
     .addHelpText("after", examples)
-    .action(async (options: { config: string }) => {
+    .action(async (options: { config: string; socket?: string }) => {
       const loaded = loadConfig(options.config);
-      const warnings = await checkAgainstSystem(loaded, await answers(loaded.config));
+      const socket = options.socket ?? loaded.config.control.socket;
+      const warnings = await checkAgainstSystem(loaded, await answers(socket));
       for (const warning of warnings) process.stderr.write(`${formatProblem(options.config, warning)}\n`);
       console.log(
         `${options.config}: ${warnings.length === 0 ? "no problems" : `no errors, ${warnings.length} warning${warnings.length > 1 ? "s" : ""}`}`,
@@ -41,9 +42,9 @@ export async function checkAgainstSystem(loaded: LoadedConfig, daemonRuns: boole
 }
 
 /** A TUN that a running sluice holds is no obstacle to the file that it runs by. */
-async function answers(config: Config): Promise<boolean> {
+async function answers(socket: string): Promise<boolean> {
   try {
-    await requestJson(config.control.socket, "/version");
+    await requestJson(socket, "/version");
     return true;
   } catch (error) {
     if (error instanceof ControlError) return false;

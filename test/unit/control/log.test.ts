@@ -1,5 +1,9 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createLog, type LogForm } from "../../../src/control/log.ts";
+import { runCommand } from "../../support/process.ts";
 
 function linesOf(form: LogForm, level: "trace" | "info" | "warn" | "silent" = "info") {
   const lines: string[] = [];
@@ -53,5 +57,28 @@ describe("the log", () => {
     const quiet = linesOf("json", "silent");
     quiet.log.fatal("no");
     expect(quiet.lines).toEqual([]);
+  });
+});
+
+describe("the form of the log", () => {
+  /** What a process logs to a file as its stderr, with the file's own name in JOURNAL_STREAM or another. */
+  async function logged(journalStream: string): Promise<string> {
+    const directory = mkdtempSync(join(tmpdir(), "sluice-log-"));
+    const file = join(directory, "stderr");
+    const module = new URL("../../../src/control/log.ts", import.meta.url).href;
+    const program = `import("${module}").then(({ createLog }) => createLog("info").warn("hello"))`;
+    const shell = `exec 2>"${file}"; JOURNAL_STREAM=${journalStream} exec "$0" -e '${program}'`;
+    try {
+      await runCommand(["sh", "-c", shell, join("node_modules", "node", "bin", "node")]);
+      return readFileSync(file, "utf8");
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  }
+
+  it("is journald's only where stderr is the journal's own stream", async () => {
+    expect(await logged("$(stat -Lc %d:%i /dev/fd/2)")).toMatch(/^<4>\{"level":"warn"/);
+    // Inherited from a unit, but redirected since.
+    expect(await logged("1:1")).toMatch(/^\{"level":"warn"/);
   });
 });
