@@ -187,7 +187,7 @@ describe("scripts/lab", () => {
   });
 
   it("ends what still runs in a lab that goes down", async () => {
-    await call("up");
+    expect(await call("up")).toMatchObject({ status: 0 });
     const sleeper = runCommand([script, "exec", "client1", "--name", name, "--", "sleep", "1000"], { mayFail: true });
     const pids = async () => (await runCommand(["ip", "netns", "pids", `sluice-lab-${name}-client1`])).stdout;
     while ((await pids()) === "") await new Promise((resolve) => setTimeout(resolve, 10));

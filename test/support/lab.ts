@@ -49,7 +49,8 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   try {
     await lab.verb("up", ...upArguments(options));
   } catch (error) {
-    await lab.close();
+    // What went wrong first is what the caller shall read.
+    await lab.close().catch(() => {});
     throw error;
   }
   return lab;
