@@ -22,7 +22,7 @@
  */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { commandEnvironment, runJson, startFailure } from "./command.ts";
+import { CommandError, commandEnvironment, run, startFailure } from "./command.ts";
 import type { UplinkSnapshot } from "./uplink-snapshot.ts";
 
 export interface FirewallOptions {
@@ -118,6 +118,8 @@ export function tableText(
       `type filter hook ingress device "${device}" priority ${hookPriority}; policy accept`,
       // 0x1fff: the offset, not 0 in later fragments. 0x2000: more fragments follow.
       `ip frag-off & 0x1fff != 0 ${key} @fragments drop`,
+      // Or nft takes the payload of later fragments for ports (seen on Linux 6.18).
+      "ip frag-off & 0x1fff != 0 accept",
       // A full set ends a rule without its verdict, so the drop is a rule of its own.
       `ip frag-off & 0x2000 != 0 ${translated} update @fragments { ${key} }`,
       `${translated} drop`,
@@ -125,10 +127,6 @@ export function tableText(
     return `chain ${name} { ${rules.join("; ")}; }; `;
   });
   return `table netdev ${table} { flags owner; ${set}; ${bodies.join("")}}`;
-}
-
-interface TableListing {
-  nftables: { chain?: { name: string } }[];
 }
 
 /** An `nft -i` that lives as long as this process, in a session of its own so that Ctrl-C does not reach it. */
@@ -187,14 +185,17 @@ class InteractiveNft {
   }
 }
 
-/** Null while there is no such table. */
+/**
+ * The table's chains; null while there is no such table. Read from the text: nft 1.0.6 has no word for
+ * the owner flag in JSON and prints stray memory in its place.
+ */
 async function chainsOf(table: string): Promise<string | null> {
   try {
-    const { nftables } = await runJson<TableListing>("nft", ["-j", "list", "table", "netdev", table], { nftables: [] });
-    const names = nftables.flatMap((row) => (row.chain === undefined ? [] : [row.chain.name]));
+    const text = await run("nft", ["--terse", "list", "table", "netdev", table]);
+    const names = Array.from(text.matchAll(/^\s*chain (\S+) \{$/gm), ([, name]) => name);
     return names.sort().join(" ");
   } catch (error) {
-    if (error instanceof Error && error.message.includes("No such file or directory")) return null;
+    if (error instanceof CommandError && error.stderr.includes("No such file or directory")) return null;
     throw error;
   }
 }
