@@ -51,6 +51,8 @@ export function formerPorts(
 
 export function withoutReservation(current: string, ports: ReservedPorts, others: readonly ReservedPorts[]): string {
   const list = parsePorts(current);
+  // Somebody wrote the list anew: what is in our range now is theirs.
+  if (list.subarray(ports.firstPort, ports.lastPort + 1).includes(0)) return current;
   list.fill(0, ports.firstPort, ports.lastPort + 1);
   addPorts(list, parsePorts(ports.formerly));
   for (const other of others) list.fill(1, other.firstPort, other.lastPort + 1);

@@ -3,8 +3,7 @@
  *
  * `ip monitor` is a trigger only. Whatever it prints about an uplink leads, a moment later, to reading
  * the whole state again, so that nothing depends on the order or the form of its lines. A slow timer
- * is the net below: it finds what a lost line would have told, and gives others the occasion to put
- * back what was taken away.
+ * is the net below: it finds what a lost line would have told.
  */
 
 import type { Config } from "./config-types.ts";
@@ -31,7 +30,10 @@ export interface UplinkWatch {
 }
 
 export interface UplinkListener {
-  /** Called after every change, and every 10 s without one (`previous` equals `current` then). */
+  /**
+   * Called after every change, and every 10 to 20 s without one (`previous` equals `current` then): the
+   * occasion to put back what somebody took away.
+   */
   onUpdate(current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[]): void;
   /** The monitor ended, or the state could not be read. Watching goes on. */
   onProblem(message: string): void;
@@ -82,9 +84,11 @@ async function untilResolved(reader: UplinkReader): Promise<void> {
 
 /** Reads when woken and on the net's timer, never twice at a time. */
 function readOnDemand(reader: UplinkReader, listener: UplinkListener): { wake(): void; stop(): Promise<void> } {
-  let lastAt = performance.now();
+  let readAt = performance.now();
+  let toldAt = performance.now();
   let timer: NodeJS.Timeout;
   let woken = false;
+  let busy = false;
   let stopped = false;
   let reading: Promise<void> = Promise.resolve();
 
@@ -94,16 +98,20 @@ function readOnDemand(reader: UplinkReader, listener: UplinkListener): { wake():
   };
   const readOnce = async () => {
     const previous = reader.snapshots;
-    const forNet = !woken;
     woken = false;
+    busy = true;
     try {
       await reader.read();
       const changed = JSON.stringify(previous) !== JSON.stringify(reader.snapshots);
-      if ((changed || forNet) && !stopped) listener.onUpdate(reader.snapshots, previous);
+      if ((changed || performance.now() - toldAt >= netIntervalMs) && !stopped) {
+        toldAt = performance.now();
+        listener.onUpdate(reader.snapshots, previous);
+      }
     } catch (error) {
       listener.onProblem(`cannot read the uplinks: ${error instanceof Error ? error.message : String(error)}`);
     }
-    lastAt = performance.now();
+    busy = false;
+    readAt = performance.now();
     schedule(woken ? leastIntervalMs : netIntervalMs);
   };
   schedule(netIntervalMs);
@@ -111,7 +119,7 @@ function readOnDemand(reader: UplinkReader, listener: UplinkListener): { wake():
     wake() {
       if (woken) return;
       woken = true;
-      schedule(Math.max(settleMs, lastAt + leastIntervalMs - performance.now()));
+      if (!busy) schedule(Math.max(settleMs, readAt + leastIntervalMs - performance.now()));
     },
     async stop() {
       stopped = true;
