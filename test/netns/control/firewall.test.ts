@@ -1,0 +1,157 @@
+/**
+ * The drop of the translator's ports in a real router (scripts/lab draws the topology): the server knocks
+ * at the router's own address, and what the router's stack says is counted by the kernel.
+ */
+
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type Lab, openLab, uplinkAddress } from "../../support/lab.ts";
+import { Control, controlConfig, until } from "./control.ts";
+
+const translatedPort = 20_000;
+const ordinaryPort = 40_000;
+
+let lab: Lab;
+let control: Control | undefined;
+
+beforeAll(async () => {
+  lab = await openLab({ name: "firewall" });
+});
+afterEach(async () => {
+  await control?.process.stop();
+  control = undefined;
+});
+afterAll(() => lab.close());
+
+async function start(): Promise<Control> {
+  control = await Control.start(lab);
+  return control;
+}
+
+async function knock(kind: "TCP" | "UDP", port: number, bytes = 1): Promise<void> {
+  const target = `${kind}:${uplinkAddress.isp1}:${port}${kind === "TCP" ? ",connect-timeout=0.5" : ""}`;
+  const size = ["-b", "65000"];
+  await lab.exec("server", ["socat", "-u", ...size, "-", target], { input: "x".repeat(bytes), mayFail: true });
+}
+
+/** How much the router's stack has counted under each name since the lab began. */
+async function counted(...names: string[]): Promise<number[]> {
+  const { stdout } = await lab.exec("router", ["nstat", "-asz", ...names]);
+  return names.map((name) => Number(new RegExp(`^${name}\\s+(\\d+)`, "m").exec(stdout)![1]));
+}
+
+/** What the counters gained while something happened. */
+async function gained(names: string[], during: () => Promise<void>): Promise<number[]> {
+  const before = await counted(...names);
+  await during();
+  const after = await counted(...names);
+  return after.map((value, index) => value - before[index]!);
+}
+
+async function tables(): Promise<string> {
+  return (await lab.exec("router", ["nft", "list", "tables"])).stdout.trim();
+}
+
+describe("the firewall", () => {
+  const answers = ["TcpOutRsts", "IcmpOutDestUnreachs"];
+
+  it("keeps the router's stack silent on translated ports, and lets it answer on others", async () => {
+    await start();
+    const knockBoth = async (port: number) => {
+      await knock("TCP", port);
+      await knock("UDP", port);
+    };
+    expect(await gained(answers, () => knockBoth(translatedPort))).toEqual([0, 0]);
+    expect(await gained(answers, () => knockBoth(16_384))).toEqual([0, 0]);
+    expect(await gained(answers, () => knockBoth(32_767))).toEqual([0, 0]);
+    expect(await gained(answers, () => knockBoth(ordinaryPort))).toEqual([1, 1]);
+    expect(await gained(answers, () => knockBoth(32_768))).toEqual([1, 1]);
+  });
+
+  it("keeps fragments of translated datagrams out of the kernel's queue, and lets it reassemble its own", async () => {
+    await start();
+    const reassembly = ["IpReasmReqds", "IpReasmOKs"];
+    expect(await gained(reassembly, () => knock("UDP", translatedPort, 8000))).toEqual([0, 0]);
+    expect(await gained(reassembly, () => knock("UDP", ordinaryPort, 8000))).toEqual([6, 1]);
+  });
+
+  it("leaves other addresses of the interface to the stack", async () => {
+    await start();
+    await lab.exec("router", ["ip", "address", "add", "203.0.113.9/32", "dev", "wan0"]);
+    const target = `UDP:203.0.113.9:${translatedPort}`;
+    const unreachable = await gained(["IcmpOutDestUnreachs"], async () => {
+      await lab.exec("isp1", ["socat", "-u", "-", target], { input: "x", mayFail: true });
+    });
+    expect(unreachable).toEqual([1]);
+    await lab.exec("router", ["ip", "address", "del", "203.0.113.9/32", "dev", "wan0"]);
+  });
+
+  it("vanishes with a killed process", async () => {
+    const killed = await start();
+    expect(await tables()).toBe("table netdev sluice_sluice0");
+    await killed.kill();
+    await until(
+      async () => (await tables()) === "",
+      () => "the table to vanish",
+    );
+  });
+
+  it("tells when nft ends", async () => {
+    const { process } = await start();
+    const children = (await lab.exec("router", ["ps", "-o", "pid=,args=", "--ppid", String(process.pid)])).stdout;
+    const nft = /^\s*(\d+) nft -i/m.exec(children)![1]!;
+    await lab.exec("router", ["kill", "-9", nft]);
+    await process.waitFor(/"lost"/);
+    expect(control!.events("lost")).toEqual([expect.stringContaining("ended by SIGKILL")]);
+  });
+
+  it("guards an interface that is deleted and made again, and a new address", async () => {
+    const { process } = await start();
+    const ready = control!.events("uplinks").length;
+    const chains = async () => (await lab.exec("router", ["nft", "list", "table", "netdev", "sluice_sluice0"])).stdout;
+    await lab.exec("router", ["ip", "link", "del", "wan1"]);
+    await until(
+      () => control!.uplink("isp2").reason === "interface missing",
+      () => process.output,
+    );
+    expect(await chains()).not.toContain("wan1");
+    await lab.exec("router", [
+      "ip",
+      "link",
+      "add",
+      "wan1",
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "subscriber",
+      "netns",
+      lab.namespace("isp2"),
+    ]);
+    await lab.exec("router", ["ip", "address", "add", "198.51.100.99/24", "dev", "wan1"]);
+    await lab.exec("router", ["ip", "link", "set", "wan1", "up"]);
+    await until(
+      async () => (await chains()).includes("198.51.100.99"),
+      () => `the new chain after ${ready}: ${process.output}`,
+    );
+    expect(await chains()).toMatch(/device "wan1"/);
+    expect(control!.events("error")).toEqual([]);
+    await lab.exec("isp2", ["ip", "address", "add", "198.51.100.1/24", "dev", "subscriber"]);
+    await lab.exec("isp2", ["ip", "link", "set", "subscriber", "up"]);
+    const target = `UDP:198.51.100.99:${translatedPort}`;
+    const unreachable = await gained(["IcmpOutDestUnreachs"], async () => {
+      await lab.exec("isp2", ["socat", "-u", "-", target], { input: "x", mayFail: true });
+    });
+    expect(unreachable).toEqual([0]);
+  });
+
+  it("says what nft said when it refuses, and sets nothing", async () => {
+    const config = controlConfig();
+    const refused = new Control(lab, { ...config, nat: { ...config.nat, firstPort: 70_000, lastPort: 70_001 } }, [
+      "firewall",
+    ]);
+    control = refused;
+    expect(await refused.process.exited).toBe(1);
+    expect(refused.events("failed")).toEqual([{ name: "Error", message: expect.stringContaining("nft -i: ") }]);
+    expect(await tables()).toBe("");
+  });
+});
