@@ -12,8 +12,8 @@ import { verdict } from "../../src/dataplane/verdict.ts";
 import { counter } from "../../src/tables/shared-state.ts";
 import { type BenchPath, openBenchPath } from "./path.ts";
 
-const packetsPerRound = 2_000_000;
-const rounds = 5;
+const packetsPerRound = 200_000;
+const rounds = 150;
 
 interface Row {
   flows: number;

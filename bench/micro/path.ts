@@ -78,7 +78,7 @@ export function openBenchPath(flows: number): BenchPath {
     const ports = (words[row + flowWord.ports]! << 16) | (words[row + flowWord.outside]! >>> 16);
     io.write(1, slot, words[row + flowWord.remote]!, words[row + flowWord.mapped]!, ports);
   };
-  let recorded = new Int32Array(0);
+  let recorded: Int32Array = new Int32Array(0);
   return {
     forwarder,
     shared,

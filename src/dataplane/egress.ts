@@ -3,18 +3,19 @@
  * and queues it. Also the packets that we make ourselves, in scratch slots: an error to the sender,
  * the pieces of a packet that is too long for its uplink.
  */
-import {
-  type DeviceQueues,
-  ethernetBytes,
-  ipOffset,
-  type PacketIO,
-  scratchSlotAt,
-  vnetBytes,
-} from "../tables/packet-memory.ts";
+import { type DeviceQueues, ipOffset, type PacketIO, scratchSlotAt, vnetBytes } from "../tables/packet-memory.ts";
 import { maxUplinks, uplinkWord, uplinkWords } from "../tables/shared-state.ts";
 import { sumBytes } from "../wire/checksum.ts";
-import { dontFragment, ipv4, ipv4HeaderBytes, moreFragments, setHeaderChecksum } from "../wire/ipv4.ts";
-import { clearVnetHeader, gso, moveVnetHeader, needsChecksum, vnet } from "../wire/vnet.ts";
+import {
+  dontFragment,
+  fragmentOffsetMask,
+  headerBytes,
+  ipv4,
+  ipv4HeaderBytes,
+  moreFragments,
+  setHeaderChecksum,
+} from "../wire/ipv4.ts";
+import { isPartial, isSuperPacket, moveVnetHeader, vnet } from "../wire/vnet.ts";
 import { writeFragmentationNeeded } from "./icmp-error.ts";
 import { verdict } from "./verdict.ts";
 
@@ -25,9 +26,8 @@ const errorIntervalMs = 10;
 export class Egress {
   readonly view: DataView;
   readonly memory: Uint8Array;
-  /** This worker's copy of the uplink rows, and the bytes of the same. */
+  /** This worker's copy of the uplink rows, as 32-bit words. */
   readonly uplinks = new Int32Array(maxUplinks * uplinkWords);
-  readonly #uplinkView = new DataView(this.uplinks.buffer);
   readonly #io: PacketIO;
   readonly #tun: DeviceQueues;
   /** The address that our own errors come from: no interface's, or the kernel would take it for spoofed. */
@@ -59,67 +59,66 @@ export class Egress {
     return this.uplinks[uplink * uplinkWords + word]!;
   }
 
+  /** Whether an uplink can send now, and has this address. */
+  maySend(uplink: number, source: number): boolean {
+    return this.uplinkWord(uplink, uplinkWord.ready) !== 0 && this.uplinkWord(uplink, uplinkWord.address) === source;
+  }
+
   /**
-   * Whether a packet, as the inside sent it, fits its uplink or may be cut. If not, its sender is told
-   * (RFC 1191), and it is not to be sent. `header` is the vnet header's place, `l4End` the end of the layer-4 header.
+   * Tells the sender of a packet that is longer than its uplink's MTU (RFC 1191), unless each of its
+   * segments fits, or it may be cut; true when the packet may be sent on. It stands as the inside sent it.
    */
-  fits(at: number, length: number, header: number, l4End: number, uplink: number, nowMs: number): boolean {
-    const mtu = this.uplinkWord(uplink, uplinkWord.mtu);
-    if (length <= mtu) return true;
+  fits(at: number, length: number, l4End: number, offload: number, mtu: number, nowMs: number): boolean {
     const view = this.view;
-    const isSuperPacket = view.getUint8(header + vnet.gsoType) !== gso.none;
-    if (isSuperPacket && l4End - at + view.getUint16(header + vnet.gsoSize, true) <= mtu) return true;
-    const mayCut = (view.getUint16(at + ipv4.fragment) & dontFragment) === 0;
-    // A super-packet is cut into segments by whoever sends it, and those can't be cut again here.
-    if (mayCut && !isSuperPacket && (view.getUint8(at) & 0x0f) === 5) return true;
+    if (isSuperPacket(offload)) {
+      const gsoSize = view.getUint16(at - vnetBytes + vnet.gsoSize, true);
+      if (l4End - at + gsoSize <= mtu) return true;
+      // Whoever sends a super-packet cuts it into segments, and those can't be cut again here.
+    } else if (mayBeCut(view, at)) return true;
     const to = this.#mayMakeError(nowMs) ? this.takeScratch() : 0;
     if (to !== 0) {
       const bytes = writeFragmentationNeeded(view, this.memory, to, at, length, this.#errorSource, mtu);
-      clearVnetHeader(view, to - vnetBytes);
-      this.#tun.send(to - vnetBytes, vnetBytes + bytes);
+      this.toInside(to, bytes, to, 0);
     }
     return false;
   }
 
-  /** Queues a packet, already rewritten, on an uplink. Returns the verdict. `header` is the place of its vnet header. */
-  toUplink(uplink: number, at: number, length: number, header: number, l4: number): number {
-    const view = this.view;
-    if (length > this.uplinkWord(uplink, uplinkWord.mtu) && view.getUint8(header + vnet.gsoType) === gso.none)
-      return this.#cut(uplink, at, length, header, l4);
-    const { linkBytes } = this.#io.devices[uplink + 1]!;
-    const start = at - linkBytes - vnetBytes;
-    moveVnetHeader(view, header, start, header - start);
-    return this.#queue(uplink, at, length, linkBytes);
+  /**
+   * Queues a packet, already rewritten, on an uplink and returns the verdict. `start` is the first byte
+   * after the vnet header it was received with, `offload` what that header asks for.
+   */
+  toUplink(uplink: number, at: number, length: number, l4: number, start: number, offload: number): number {
+    const row = uplink * uplinkWords;
+    if (length > this.uplinks[row + uplinkWord.mtu]! && !isSuperPacket(offload))
+      return this.#cut(uplink, at, length, l4, start, offload);
+    const device = this.#io.devices[uplink + 1]!;
+    const to = at - device.linkBytes;
+    moveVnetHeader(this.view, start - vnetBytes, to - vnetBytes, start - to, offload);
+    if (device.linkBytes !== 0) this.#writeLinkHeader(row, to);
+    return device.send(to - vnetBytes, vnetBytes + device.linkBytes + length) ? verdict.forward : verdict.sendQueueFull;
   }
 
-  /** Queues a packet, already rewritten, for the inside. */
-  toInside(at: number, length: number, header: number): number {
-    const start = at - vnetBytes;
-    moveVnetHeader(this.view, header, start, header - start);
-    return this.#tun.send(start, vnetBytes + length) ? verdict.forward : verdict.sendQueueFull;
+  /** Queues a packet, already rewritten, for the inside. `start` and `offload` as above. */
+  toInside(at: number, length: number, start: number, offload: number): number {
+    moveVnetHeader(this.view, start - vnetBytes, at - vnetBytes, start - at, offload);
+    return this.#tun.send(at - vnetBytes, vnetBytes + length) ? verdict.forward : verdict.sendQueueFull;
   }
 
-  /** Writes the MAC header and queues; the vnet header is in place. */
-  #queue(uplink: number, at: number, length: number, linkBytes: number): number {
-    if (linkBytes !== 0) {
-      const view = this.view;
-      const from = (uplink * uplinkWords + uplinkWord.linkHeader) * 4;
-      const to = at - ethernetBytes;
-      view.setInt32(to, this.#uplinkView.getInt32(from));
-      view.setInt32(to + 4, this.#uplinkView.getInt32(from + 4));
-      view.setInt32(to + 8, this.#uplinkView.getInt32(from + 8));
-      view.setInt16(to + 12, this.#uplinkView.getInt16(from + 12));
-    }
-    const start = at - linkBytes - vnetBytes;
-    const sent = this.#io.devices[uplink + 1]!.send(start, vnetBytes + linkBytes + length);
-    return sent ? verdict.forward : verdict.sendQueueFull;
+  /** The 14 bytes that the control plane has prepared, copied as they are. */
+  #writeLinkHeader(row: number, to: number): void {
+    const { view, uplinks } = this;
+    const from = row + uplinkWord.linkHeader;
+    view.setInt32(to, uplinks[from]!, true);
+    view.setInt32(to + 4, uplinks[from + 1]!, true);
+    view.setInt32(to + 8, uplinks[from + 2]!, true);
+    view.setInt16(to + 12, uplinks[from + 3]!, true);
   }
 
-  /** Cuts a packet without DF and options into fragments (RFC 791, section 3.2), each in a slot of its own. */
-  #cut(uplink: number, at: number, length: number, header: number, l4: number): number {
+  /** Cuts a packet into fragments (RFC 791, section 3.2), each in a slot of its own. */
+  #cut(uplink: number, at: number, length: number, l4: number, start: number, offload: number): number {
     const { view, memory } = this;
-    this.#finishChecksum(at, length, header, l4);
-    const { linkBytes } = this.#io.devices[uplink + 1]!;
+    if (!mayBeCut(view, at)) return verdict.tooBig;
+    if (isPartial(offload)) this.#finishChecksum(at, length, start - vnetBytes, l4);
     const step = (this.uplinkWord(uplink, uplinkWord.mtu) - ipv4HeaderBytes) & ~7;
     const field = view.getUint16(at + ipv4.fragment);
     const end = length - ipv4HeaderBytes;
@@ -131,10 +130,9 @@ export class Egress {
       memory.copyWithin(to, at, at + ipv4HeaderBytes);
       memory.copyWithin(to + ipv4HeaderBytes, l4 + offset, l4 + offset + bytes);
       view.setUint16(to + ipv4.totalLength, ipv4HeaderBytes + bytes);
-      view.setUint16(to + ipv4.fragment, more | ((field & 0x1fff) + (offset >>> 3)));
+      view.setUint16(to + ipv4.fragment, more | ((field & fragmentOffsetMask) + (offset >>> 3)));
       setHeaderChecksum(view, to);
-      clearVnetHeader(view, to - linkBytes - vnetBytes);
-      const result = this.#queue(uplink, to, ipv4HeaderBytes + bytes, linkBytes);
+      const result = this.toUplink(uplink, to, ipv4HeaderBytes + bytes, to + ipv4HeaderBytes, to, 0);
       if (result !== verdict.forward) return result;
     }
     return verdict.forward;
@@ -143,7 +141,6 @@ export class Egress {
   /** A partial checksum is finished here when the packet can't be handed over whole. */
   #finishChecksum(at: number, length: number, header: number, l4: number): void {
     const view = this.view;
-    if ((view.getUint8(header + vnet.flags) & needsChecksum) === 0) return;
     const field = l4 + view.getUint16(header + vnet.checksumOffset, true);
     // The field holds the pseudo-header sum already, so it is summed along with the rest.
     view.setUint16(field, ~sumBytes(view, l4, at + length - l4) & 0xffff || 0xffff);
@@ -159,4 +156,9 @@ export class Egress {
     this.#errorTokens--;
     return true;
   }
+}
+
+/** Without DF, and without options, which would have to be sorted into those that every fragment repeats and others. */
+function mayBeCut(view: DataView, at: number): boolean {
+  return (view.getUint16(at + ipv4.fragment) & dontFragment) === 0 && headerBytes(view, at) === ipv4HeaderBytes;
 }

@@ -49,8 +49,7 @@ function describe({ flows }: Conntrack, flow: number, nowMs: number): ListedFlow
     uplink: word(flowWord.outside) & 0xff,
     mappedAddress: word(flowWord.mapped),
     mappedPort: word(flowWord.outside) >>> 16,
-    state:
-      protocol === protocolTcp ? tcpStateNames[word(flowWord.state)]! : rxPackets === 0 ? "unreplied" : "replied",
+    state: protocol === protocolTcp ? tcpStateNames[word(flowWord.state)]! : rxPackets === 0 ? "unreplied" : "replied",
     ageMs: ((nowMs | 0) - word(flowWord.opened)) >>> 0,
     idleMs: ((nowMs | 0) - word(flowWord.lastSeen)) >>> 0,
     txBytes: doubles[(row + flowWord.txBytes) >>> 1]!,

@@ -11,7 +11,7 @@
  *   6 rewrite  the source                  6 queue    on the TUN
  *   7 queue    on the flow's uplink
  */
-import { Batch } from "../tables/batch.ts";
+import { Batch, packetWord, packetWords } from "../tables/batch.ts";
 import { flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
 import { Mailbox } from "../tables/mailbox.ts";
 import { type PacketIO, queueWords, vnetBytes } from "../tables/packet-memory.ts";
@@ -23,10 +23,10 @@ import {
   uplinkCounterAt,
   uplinkWord,
 } from "../tables/shared-state.ts";
-import { icmpHeaderBytes, isQuery } from "../wire/icmp.ts";
+import { isQuery } from "../wire/icmp.ts";
 import { protocolIcmp, protocolTcp } from "../wire/ipv4.ts";
-import { ack, rst, syn, tcp } from "../wire/tcp.ts";
-import { gso, needsChecksum, vnet } from "../wire/vnet.ts";
+import { ack, rst, syn } from "../wire/tcp.ts";
+import { isPartial, isSuperPacket, vnet } from "../wire/vnet.ts";
 import { chooseUplink } from "./classify.ts";
 import { Conntrack, type ConntrackOptions } from "./conntrack.ts";
 import { decode, decodeBatch, kind } from "./decode.ts";
@@ -55,6 +55,8 @@ export interface ForwarderOptions extends Omit<ConntrackOptions, "nowMs"> {
 
 /** Flows ended a turn, at most: some 100 us. */
 const expiryBudget = 256;
+/** With fewer flows than this their rows are in the cache anyway, and touching them first costs more than it saves. */
+const cachedFlows = 16_384;
 
 export class Forwarder {
   readonly conntrack: Conntrack;
@@ -111,166 +113,195 @@ export class Forwarder {
     const batch = this.#batch;
     decodeBatch(this.#view, this.#io.devices[0]!, batch); // 1
     this.#hashBatch(batch); // 2
-    for (let i = 0; i < batch.count; i++) {
-      let result = batch.verdict[i]!;
-      if (result === verdict.forward) result = this.#forwardOut(batch, i, false);
+    const { rows } = batch;
+    for (let p = 0, end = batch.count * packetWords; p < end; p += packetWords) {
+      let result = rows[p + packetWord.verdict]!;
+      if (result === verdict.forward) result = this.#forwardOut(rows, p, false);
       if (result !== verdict.forward) this.#drop(result, 1);
     }
   }
 
   /** One packet from the inside. `mailed`: another worker passed it on. */
-  #forwardOut(batch: Batch, i: number, mailed: boolean): number {
-    const packetKind = batch.kind[i]!;
+  #forwardOut(rows: Int32Array, p: number, mailed: boolean): number {
+    const packetKind = rows[p + packetWord.kind]!;
     if (packetKind !== kind.flow) {
-      if (packetKind === kind.icmpError) return this.#errorOut(batch, i);
-      if (packetKind === kind.laterFragment) return this.#fragments.later(batch, i, this.#nowMs);
-      const owner = mailed ? -1 : this.#fragments.foreignOwner(batch, i);
-      if (owner >= 0) return this.#fragments.mailFirst(batch, i, owner, this.#nowMs);
+      if (packetKind === kind.icmpError) return this.#errorOut(rows, p);
+      if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, this.#nowMs);
+      const owner = mailed ? -1 : this.#fragments.foreignOwner(rows, p);
+      if (owner >= 0) return this.#fragments.mailFirst(rows, p, owner, this.#nowMs);
     }
     const { flows } = this.conntrack;
-    const protocol = batch.protocol[i]!;
-    const id = flows.find(batch.hash[i]!, batch.source[i]!, batch.destination[i]!, batch.ports[i]!, protocol); // 3
+    const protocol = rows[p + packetWord.protocol]!;
+    const id = this.#findFlow(rows, p, protocol); // 3
     if ((id & 1) === reply) return verdict.ownAddress;
-    const flow = id === 0 ? this.#openFlow(batch, i) : id >>> 1;
+    let flow = id >>> 1;
+    if (flow !== 0 && this.#hasLostItsAddress(flow)) {
+      this.conntrack.close(flow);
+      flow = 0;
+    }
+    if (flow === 0) flow = this.#openFlow(rows, p);
     if (flow < 0) return -flow;
 
-    const words = flows.words;
+    const { words } = flows;
     const row = flow * flowWords;
     const outside = words[row + flowWord.outside]!;
     const uplink = outside & 0xff;
     if (this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) return verdict.uplinkNotReady;
-    if (protocol === protocolTcp) this.conntrack.trackTcp(flow, original, batch.flags[i]!, this.#nowMs); // 4
+    if (protocol === protocolTcp) this.conntrack.trackTcp(flow, original, rows[p + packetWord.flags]!, this.#nowMs); // 4
 
-    const at = batch.at[i]!;
-    const l4 = batch.l4[i]!;
-    const length = batch.length[i]!;
-    const header = at - vnetBytes;
-    const l4End = this.#l4End(l4, protocol);
-    if (!this.#egress.fits(at, length, header, l4End, uplink, this.#nowMs)) return verdict.tooBig; // 5
-    this.#count(row, uplink, original, length, this.#segments(header, at + length - l4End));
+    const at = rows[p + packetWord.at]!;
+    const length = rows[p + packetWord.length]!;
+    const offload = rows[p + packetWord.offload]!;
+    const l4End = rows[p + packetWord.l4End]!;
+    const mtu = this.#egress.uplinkWord(uplink, uplinkWord.mtu);
+    if (length > mtu && !this.#egress.fits(at, length, l4End, offload, mtu, this.#nowMs)) return verdict.tooBig; // 5
+    this.#count(row, uplink, original, length, this.#segments(at, offload, at + length - l4End));
 
-    const partial = (this.#view.getUint8(header + vnet.flags) & needsChecksum) !== 0;
-    setSource(this.#view, at, l4, protocol, words[row + flowWord.mapped]!, outside >>> 16, partial); // 6
-    const result = this.#egress.toUplink(uplink, at, length, header, l4); // 7
-    if (packetKind === kind.firstFragment) this.#fragments.learn(batch, i, (flow << 1) | original, this.#nowMs);
+    const l4 = rows[p + packetWord.l4]!;
+    setSource(this.#view, at, l4, protocol, words[row + flowWord.mapped]!, outside >>> 16, isPartial(offload)); // 6
+    const result = this.#egress.toUplink(uplink, at, length, l4, at, offload); // 7
+    if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, (flow << 1) | original, this.#nowMs);
     return result;
   }
 
   /** Uplink -> inside. */
   #inbound(uplink: number): void {
     const device = this.#io.devices[uplink + 1]!;
-    if (device.counts[0] === 0) return;
+    if (device.counts[queueWords.receiveCount] === 0) return;
     const batch = this.#batch;
     decodeBatch(this.#view, device, batch); // 1
     this.#hashBatch(batch); // 2
-    for (let i = 0; i < batch.count; i++) {
-      let result = batch.verdict[i]!;
-      if (result === verdict.forward) result = this.#forwardIn(batch, i, uplink, device.linkBytes);
+    const { rows } = batch;
+    const { linkBytes } = device;
+    for (let p = 0, end = batch.count * packetWords; p < end; p += packetWords) {
+      let result = rows[p + packetWord.verdict]!;
+      if (result === verdict.forward) result = this.#forwardIn(rows, p, uplink, linkBytes);
       if (result !== verdict.forward) this.#drop(result, 1);
     }
   }
 
-  #forwardIn(batch: Batch, i: number, uplink: number, linkBytes: number): number {
-    const packetKind = batch.kind[i]!;
-    if (packetKind === kind.icmpError) return this.#errorIn(batch, i, uplink, linkBytes);
-    if (packetKind === kind.laterFragment) return this.#fragments.later(batch, i, this.#nowMs);
+  #forwardIn(rows: Int32Array, p: number, uplink: number, linkBytes: number): number {
+    const packetKind = rows[p + packetWord.kind]!;
+    if (packetKind === kind.icmpError) return this.#errorIn(rows, p, uplink, linkBytes);
+    if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, this.#nowMs);
 
-    const { flows } = this.conntrack;
-    const protocol = batch.protocol[i]!;
-    const id = flows.find(batch.hash[i]!, batch.source[i]!, batch.destination[i]!, batch.ports[i]!, protocol); // 3
+    const protocol = rows[p + packetWord.protocol]!;
+    const id = this.#findFlow(rows, p, protocol); // 3
     if (id === 0) return verdict.unsolicited;
     if ((id & 1) === original) return verdict.badSource;
-    const words = flows.words;
+    const { words } = this.conntrack.flows;
     const row = (id >>> 1) * flowWords;
     if ((words[row + flowWord.outside]! & 0xff) !== uplink) return verdict.wrongUplink;
-    if (protocol === protocolTcp) this.conntrack.trackTcp(id >>> 1, reply, batch.flags[i]!, this.#nowMs); // 4
+    if (protocol === protocolTcp) this.conntrack.trackTcp(id >>> 1, reply, rows[p + packetWord.flags]!, this.#nowMs); // 4
 
-    const at = batch.at[i]!;
-    const l4 = batch.l4[i]!;
-    const length = batch.length[i]!;
-    const header = at - linkBytes - vnetBytes;
-    this.#count(row, uplink, reply, length, this.#segments(header, at + length - this.#l4End(l4, protocol)));
+    const at = rows[p + packetWord.at]!;
+    const length = rows[p + packetWord.length]!;
+    const offload = rows[p + packetWord.offload]!;
+    const start = at - linkBytes;
+    this.#count(row, uplink, reply, length, this.#segments(start, offload, at + length - rows[p + packetWord.l4End]!));
 
-    const partial = (this.#view.getUint8(header + vnet.flags) & needsChecksum) !== 0;
+    const l4 = rows[p + packetWord.l4]!;
     const insidePort = words[row + flowWord.ports]! >>> 16;
-    setDestination(this.#view, at, l4, protocol, words[row + flowWord.inside]!, insidePort, partial); // 5
-    const result = this.#egress.toInside(at, length, header); // 6
-    if (packetKind === kind.firstFragment) this.#fragments.learn(batch, i, id, this.#nowMs);
+    setDestination(this.#view, at, l4, protocol, words[row + flowWord.inside]!, insidePort, isPartial(offload)); // 5
+    const result = this.#egress.toInside(at, length, start, offload); // 6
+    if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, id, this.#nowMs);
     return result;
   }
 
-  /** Hashes every tuple and reads its index slot before the work begins: the cache misses of a batch then overlap instead of adding up. */
+  /** Hashes every tuple and reads its index slot and row before the work begins: the cache misses of a batch then overlap instead of adding up. */
   #hashBatch(batch: Batch): void {
     const { flows } = this.conntrack;
-    const { verdict: verdicts, kind: kinds, hash, source, destination, ports, protocol } = batch;
+    const { rows } = batch;
+    const end = batch.count * packetWords;
     let touched = 0;
-    for (let i = 0; i < batch.count; i++) {
-      if (verdicts[i] !== verdict.forward || (kinds[i] !== kind.flow && kinds[i] !== kind.firstFragment)) continue;
-      const tupleHash = flows.hash(source[i]!, destination[i]!, ports[i]!, protocol[i]!);
-      hash[i] = tupleHash;
-      touched ^= flows.touchIndex(tupleHash);
+    for (let p = 0; p < end; p += packetWords) {
+      if (rows[p + packetWord.verdict] !== verdict.forward) continue;
+      const source = rows[p + packetWord.source]!;
+      const destination = rows[p + packetWord.destination]!;
+      const hash = flows.hash(source, destination, rows[p + packetWord.ports]!, rows[p + packetWord.protocol]!);
+      rows[p + packetWord.hash] = hash;
+      touched ^= flows.touchIndex(hash);
     }
-    for (let i = 0; i < batch.count; i++) touched ^= flows.touchRow(hash[i]!);
+    if (flows.open > cachedFlows) {
+      for (let p = 0; p < end; p += packetWords) touched ^= flows.touchRow(rows[p + packetWord.hash]!);
+    }
     this.#touched ^= touched;
   }
 
+  #findFlow(rows: Int32Array, p: number, protocol: number): number {
+    const source = rows[p + packetWord.source]!;
+    const destination = rows[p + packetWord.destination]!;
+    const ports = rows[p + packetWord.ports]!;
+    return this.conntrack.flows.find(rows[p + packetWord.hash]!, source, destination, ports, protocol);
+  }
+
+  /** Whether the uplink no longer has the address that the flow is mapped to: nothing may leave with that source any more. */
+  #hasLostItsAddress(flow: number): boolean {
+    const { words } = this.conntrack.flows;
+    const row = flow * flowWords;
+    const address = this.#egress.uplinkWord(words[row + flowWord.outside]! & 0xff, uplinkWord.address);
+    return words[row + flowWord.mapped] !== address;
+  }
+
   /** Opens the flow of a packet from the inside, or returns minus the verdict. */
-  #openFlow(batch: Batch, i: number): number {
-    const options = this.#options;
-    const source = batch.source[i]!;
-    const ports = batch.ports[i]!;
-    const protocol = batch.protocol[i]!;
-    const flags = batch.flags[i]!;
+  #openFlow(rows: Int32Array, p: number): number {
+    const { uplinks, shared, balanceKey, balanceKey0, balanceKey1 } = this.#options;
+    const source = rows[p + packetWord.source]!;
+    const destination = rows[p + packetWord.destination]!;
+    const ports = rows[p + packetWord.ports]!;
+    const protocol = rows[p + packetWord.protocol]!;
+    const flags = rows[p + packetWord.flags]!;
     if (protocol === protocolTcp && (flags & (syn | ack | rst)) !== syn) return -verdict.tcpNoFlow;
     if (protocol === protocolIcmp && !isQuery(flags)) return -verdict.unsolicited;
-    for (let uplink = 0; uplink < options.uplinks; uplink++) {
+    for (let uplink = 0; uplink < uplinks; uplink++) {
       // Our own output, routed back to us.
       if (source === this.#egress.uplinkWord(uplink, uplinkWord.address)) return -verdict.ownAddress;
     }
     let uplink = this.conntrack.mappedUplink(source, ports, protocol);
     if (uplink < 0 || this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) {
-      const { lookup } = options.shared;
-      const { balanceKey, balanceKey0, balanceKey1 } = options;
-      const destination = batch.destination[i]!;
+      const { lookup } = shared;
       uplink = chooseUplink(lookup, balanceKey, balanceKey0, balanceKey1, source, destination, ports, protocol);
       if (uplink === noUplink) return -verdict.noUplink;
+      // The table is a moment behind the uplinks.
+      if (this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) return -verdict.uplinkNotReady;
     }
     const address = this.#egress.uplinkWord(uplink, uplinkWord.address);
-    return this.conntrack.open(source, batch.destination[i]!, ports, protocol, uplink, address, this.#nowMs);
+    return this.conntrack.open(source, destination, ports, protocol, uplink, address, this.#nowMs);
   }
 
   /** An ICMP error that an inside host, or the router's own kernel, sends about a flow. */
-  #errorOut(batch: Batch, i: number): number {
+  #errorOut(rows: Int32Array, p: number): number {
     const { flows } = this.conntrack;
-    const at = batch.at[i]!;
-    const l4 = batch.l4[i]!;
-    const length = batch.length[i]!;
+    const at = rows[p + packetWord.at]!;
+    const l4 = rows[p + packetWord.l4]!;
+    const length = rows[p + packetWord.length]!;
     const id = findQuotedFlow(this.#view, at, length, l4, flows, original);
-    if (id === 0 || flows.words[(id >>> 1) * flowWords + flowWord.remote] !== batch.destination[i])
-      return verdict.icmpErrorNoFlow;
-    const uplink = flows.words[(id >>> 1) * flowWords + flowWord.outside]! & 0xff;
-    if (this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) return verdict.uplinkNotReady;
+    if (id === 0) return verdict.icmpErrorNoFlow;
+    const row = (id >>> 1) * flowWords;
+    if (flows.words[row + flowWord.remote] !== rows[p + packetWord.destination]) return verdict.icmpErrorNoFlow;
+    const uplink = flows.words[row + flowWord.outside]! & 0xff;
+    if (!this.#egress.maySend(uplink, flows.words[row + flowWord.mapped]!)) return verdict.uplinkNotReady;
     translateErrorOutbound(this.#view, at, length, l4, flows.words, id >>> 1);
-    return this.#egress.toUplink(uplink, at, length, at - vnetBytes, l4);
+    return this.#egress.toUplink(uplink, at, length, l4, at, 0);
   }
 
   /** An ICMP error from outside about a flow. */
-  #errorIn(batch: Batch, i: number, uplink: number, linkBytes: number): number {
+  #errorIn(rows: Int32Array, p: number, uplink: number, linkBytes: number): number {
     const { flows } = this.conntrack;
-    const at = batch.at[i]!;
-    const l4 = batch.l4[i]!;
-    const length = batch.length[i]!;
+    const at = rows[p + packetWord.at]!;
+    const l4 = rows[p + packetWord.l4]!;
+    const length = rows[p + packetWord.length]!;
     const id = findQuotedFlow(this.#view, at, length, l4, flows, reply);
     if (id === 0) return verdict.icmpErrorNoFlow;
     if ((flows.words[(id >>> 1) * flowWords + flowWord.outside]! & 0xff) !== uplink) return verdict.wrongUplink;
     translateErrorInbound(this.#view, at, length, l4, flows.words, id >>> 1);
-    return this.#egress.toInside(at, length, at - linkBytes - vnetBytes);
+    return this.#egress.toInside(at, length, at - linkBytes, 0);
   }
 
   /** What other workers passed on to this one. */
   #collectMail(): void {
     const { memory } = this.#egress;
-    const batch = this.#batch;
+    const { rows } = this.#batch;
     for (const inbox of this.#inboxes) {
       while (inbox.waiting) {
         const at = this.#egress.takeScratch();
@@ -278,15 +309,14 @@ export class Forwarder {
         if (at === 0) return;
         const length = inbox.collect(memory, at);
         memory.fill(0, at - vnetBytes, at);
-        let result: number = decode(this.#view, at, length, 0, batch, 0);
+        let result = decode(this.#view, at, length, 0, rows, 0);
         if (result === verdict.forward) {
-          batch.hash[0] = this.conntrack.flows.hash(
-            batch.source[0]!,
-            batch.destination[0]!,
-            batch.ports[0]!,
-            batch.protocol[0]!,
-          );
-          result = this.#forwardOut(batch, 0, true);
+          const { flows } = this.conntrack;
+          const source = rows[packetWord.source]!;
+          const destination = rows[packetWord.destination]!;
+          const protocol = rows[packetWord.protocol]!;
+          rows[packetWord.hash] = flows.hash(source, destination, rows[packetWord.ports]!, protocol);
+          result = this.#forwardOut(rows, 0, true);
         }
         if (result !== verdict.forward) this.#drop(result, 1);
       }
@@ -306,14 +336,10 @@ export class Forwarder {
     if (generation >= 0) this.#generation = generation;
   }
 
-  #l4End(l4: number, protocol: number): number {
-    return l4 + (protocol === protocolTcp ? (this.#view.getUint8(l4 + tcp.dataOffset) >>> 4) << 2 : icmpHeaderBytes);
-  }
-
-  /** How many packets a super-packet stands for. */
-  #segments(header: number, payloadBytes: number): number {
-    if (this.#view.getUint8(header + vnet.gsoType) === gso.none) return 1;
-    return Math.ceil(payloadBytes / this.#view.getUint16(header + vnet.gsoSize, true));
+  /** How many packets a super-packet stands for. `start` is the first byte after its vnet header. */
+  #segments(start: number, offload: number, payloadBytes: number): number {
+    if (!isSuperPacket(offload)) return 1;
+    return Math.ceil(payloadBytes / this.#view.getUint16(start - vnetBytes + vnet.gsoSize, true));
   }
 
   /** Bytes are those of IP packets as received; a super-packet counts as the segments it holds. */

@@ -3,17 +3,18 @@
  * later ones follow it, before or after; with several workers, the kernel brings all outbound
  * fragments of a source to one worker, which passes them on to the owner of the endpoint.
  */
-import type { Batch } from "../tables/batch.ts";
+import { packetWord } from "../tables/batch.ts";
 import { type FlowTable, flowWord, flowWords, original } from "../tables/flow-table.ts";
 import type { Mailbox } from "../tables/mailbox.ts";
-import { vnetBytes } from "../tables/packet-memory.ts";
 import { steer } from "../tables/steering-hash.ts";
 import { ipv4 } from "../wire/ipv4.ts";
-import { clearVnetHeader } from "../wire/vnet.ts";
 import type { Egress } from "./egress.ts";
 import { Fragments } from "./fragments.ts";
 import { setAddress } from "./masquerade.ts";
 import { verdict } from "./verdict.ts";
+
+/** A fragment's checksum is whole: it has none of its own. */
+const noOffload = 0;
 
 export class FragmentPath {
   readonly #fragments = new Fragments();
@@ -44,26 +45,26 @@ export class FragmentPath {
   }
 
   /** The worker that owns an outbound first fragment, or -1 when it is this one. */
-  foreignOwner(batch: Batch, i: number): number {
+  foreignOwner(rows: Int32Array, p: number): number {
     const workers = this.#outboxes.length;
     if (workers === 0) return -1;
-    const owner = steer(batch.source[i]!, batch.ports[i]! >>> 16, workers);
+    const owner = steer(rows[p + packetWord.source]!, rows[p + packetWord.ports]! >>> 16, workers);
     return owner === this.#worker ? -1 : owner;
   }
 
   /** Passes a first fragment, and those that waited for it, to the worker that owns its endpoint. */
-  mailFirst(batch: Batch, i: number, owner: number, nowMs: number): number {
-    const result = this.#mail(owner, batch.at[i]!, batch.length[i]!);
-    if (result === verdict.forward) this.learn(batch, i, -(owner + 1), nowMs);
+  mailFirst(rows: Int32Array, p: number, owner: number, nowMs: number): number {
+    const result = this.#mail(owner, rows[p + packetWord.at]!, rows[p + packetWord.length]!);
+    if (result === verdict.forward) this.learn(rows, p, -(owner + 1), nowMs);
     return result;
   }
 
   /** Remembers what was decided for a first fragment (`flow << 1 | direction`, or minus the owner plus one) and sends on those that waited for it. */
-  learn(batch: Batch, i: number, value: number, nowMs: number): void {
-    const source = batch.source[i]!;
-    const destination = batch.destination[i]!;
+  learn(rows: Int32Array, p: number, value: number, nowMs: number): void {
+    const source = rows[p + packetWord.source]!;
+    const destination = rows[p + packetWord.destination]!;
     // Outbound, the packet has been rewritten: the identification is not.
-    const datagram = this.#datagram(batch.at[i]!, batch.protocol[i]!);
+    const datagram = this.#datagram(rows[p + packetWord.at]!, rows[p + packetWord.protocol]!);
     const { memory } = this.#egress;
     this.#fragments.learn(source, destination, datagram, value, nowMs);
     for (;;) {
@@ -76,12 +77,12 @@ export class FragmentPath {
   }
 
   /** A fragment without ports: follows its first, or waits for it. */
-  later(batch: Batch, i: number, nowMs: number): number {
-    const at = batch.at[i]!;
-    const length = batch.length[i]!;
-    const source = batch.source[i]!;
-    const destination = batch.destination[i]!;
-    const datagram = this.#datagram(at, batch.protocol[i]!);
+  later(rows: Int32Array, p: number, nowMs: number): number {
+    const at = rows[p + packetWord.at]!;
+    const length = rows[p + packetWord.length]!;
+    const source = rows[p + packetWord.source]!;
+    const destination = rows[p + packetWord.destination]!;
+    const datagram = this.#datagram(at, rows[p + packetWord.protocol]!);
     const value = this.#fragments.find(source, destination, datagram, nowMs);
     if (value !== 0) return this.#follow(value, at, length, source, destination);
     return this.#fragments.hold(this.#egress.memory, at, length, source, destination, datagram, nowMs);
@@ -99,15 +100,15 @@ export class FragmentPath {
       : words[row + flowWord.remote] === source && words[row + flowWord.mapped] === destination;
     if (outside === 0 || !same) return verdict.unsolicited;
     const { view } = this.#egress;
-    const header = at - vnetBytes;
-    clearVnetHeader(view, header);
+
     if (isOriginal) {
+      if (!this.#egress.maySend(outside & 0xff, words[row + flowWord.mapped]!)) return verdict.uplinkNotReady;
       setAddress(view, at, ipv4.source, words[row + flowWord.mapped]!);
       const l4 = at + ((view.getUint8(at) & 0x0f) << 2);
-      return this.#egress.toUplink(outside & 0xff, at, length, header, l4);
+      return this.#egress.toUplink(outside & 0xff, at, length, l4, at, noOffload);
     }
     setAddress(view, at, ipv4.destination, words[row + flowWord.inside]!);
-    return this.#egress.toInside(at, length, header);
+    return this.#egress.toInside(at, length, at, noOffload);
   }
 
   #mail(owner: number, at: number, length: number): number {

@@ -34,16 +34,15 @@ export function headerBytes(view: DataView, at: number): number {
 /** Whether the header's checksum is right: its words add up to 0xffff. */
 export function headerChecksumOk(view: DataView, at: number, bytes: number): boolean {
   if (bytes !== ipv4HeaderBytes) return sumBytes(view, at, bytes) === 0xffff;
-  // The common header, unrolled over 32-bit words: the halves of a sum of words fold to the same
-  // as the sum of their halves. Five words stay below 2^35, exact in a double.
-  const sum =
-    view.getUint32(at) +
-    view.getUint32(at + 4) +
-    view.getUint32(at + 8) +
-    view.getUint32(at + 12) +
-    view.getUint32(at + 16);
-  const carry = (sum / 0x1_0000_0000) | 0;
-  return fold(fold(sum >>> 0) + carry) === 0xffff;
+  // The common header, unrolled: five words, the sum of their halves.
+  const a = view.getInt32(at);
+  const b = view.getInt32(at + 4);
+  const c = view.getInt32(at + 8);
+  const d = view.getInt32(at + 12);
+  const e = view.getInt32(at + 16);
+  const high = (a >>> 16) + (b >>> 16) + (c >>> 16) + (d >>> 16) + (e >>> 16);
+  const low = (a & 0xffff) + (b & 0xffff) + (c & 0xffff) + (d & 0xffff) + (e & 0xffff);
+  return fold(high + low) === 0xffff;
 }
 
 /** Sets the header checksum from the header as it stands. */

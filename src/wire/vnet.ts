@@ -10,28 +10,36 @@ export const needsChecksum = 1;
 
 export const gso = { none: 0, tcpv4: 1, udp: 3, tcpv6: 4, udpL4: 5, ecn: 0x80 } as const;
 
+/** What the header asks for, in one number: the partial checksum in bit 0, the GSO type from bit 8; 0: nothing. */
+export function offloadOf(view: DataView, header: number): number {
+  return view.getUint16(header, true) & (needsChecksum | 0xff00);
+}
+
+export function isPartial(offload: number): boolean {
+  return (offload & needsChecksum) !== 0;
+}
+
+export function isSuperPacket(offload: number): boolean {
+  return offload >>> 8 !== gso.none;
+}
+
 /**
  * Moves the header of a packet from one link to another: `shift` is the difference in MAC header
  * bytes (+14 towards Ethernet, -14 from it), which `headerLength` and `checksumStart` count.
  */
-export function moveVnetHeader(view: DataView, from: number, to: number, shift: number): void {
-  const flags = view.getUint8(from + vnet.flags) & needsChecksum;
-  const type = view.getUint8(from + vnet.gsoType);
-  if ((flags | type) === 0) {
-    view.setUint32(to, 0);
-    view.setUint32(to + 4, 0);
-    view.setUint16(to + 8, 0);
+export function moveVnetHeader(view: DataView, from: number, to: number, shift: number, offload: number): void {
+  if (offload === 0) {
+    clearVnetHeader(view, to);
     return;
   }
   const headerLength = view.getUint16(from + vnet.headerLength, true);
   const gsoSize = view.getUint16(from + vnet.gsoSize, true);
   const checksumStart = view.getUint16(from + vnet.checksumStart, true);
   const checksumOffset = view.getUint16(from + vnet.checksumOffset, true);
-  view.setUint8(to + vnet.flags, flags);
-  view.setUint8(to + vnet.gsoType, type);
+  view.setUint16(to, offload, true);
   view.setUint16(to + vnet.headerLength, headerLength === 0 ? 0 : headerLength + shift, true);
   view.setUint16(to + vnet.gsoSize, gsoSize, true);
-  view.setUint16(to + vnet.checksumStart, flags === 0 ? 0 : checksumStart + shift, true);
+  view.setUint16(to + vnet.checksumStart, checksumStart + shift, true);
   view.setUint16(to + vnet.checksumOffset, checksumOffset, true);
 }
 
