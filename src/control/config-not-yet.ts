@@ -25,7 +25,6 @@ const notYet: readonly NotYet[] = [
   { path: ["rules"], asked: filled, severity: "error", instead: "no rules" },
   { path: ["forwards"], asked: filled, severity: "error", instead: "no forwards" },
   { path: ["balance", "policy"], asked: otherThan("weighted-hash"), severity: "error", instead: "weighted-hash" },
-  { path: ["failMode"], asked: otherThan("open"), severity: "error", instead: "open" },
   { path: ["io"], asked: otherThan("shim"), severity: "error", instead: "shim" },
   {
     path: ["uplinks", "*", "probe"],

@@ -100,15 +100,13 @@ describe("what this version does not do", () => {
 rules: [{ match: { destination: [198.51.100.0/24], protocol: tcp, destinationPort: [25, 110-119] }, use: [isp1], strict: true }]
 forwards: [{ uplink: [isp1, isp2], protocol: tcp, port: 8080, to: 192.168.10.2:80 }]
 balance: { policy: failover }
-failMode: closed
 io: packages
 `;
     expect(problemsOf(text)).toEqual([
       "7:8: rules: is not supported by this version (expected no rules)",
       "8:11: forwards: is not supported by this version (expected no forwards)",
       '9:20: balance.policy: is not supported by this version (got "failover"; expected weighted-hash)',
-      '10:11: failMode: is not supported by this version (got "closed"; expected open)',
-      '11:5: io: is not supported by this version (got "packages"; expected shim)',
+      '10:5: io: is not supported by this version (got "packages"; expected shim)',
     ]);
   });
 
