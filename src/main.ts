@@ -41,6 +41,7 @@ const balanceKeys = {
 export async function runDaemon(config: Config, log: Log): Promise<void> {
   const cleanup = new Cleanup();
   const end = new End();
+  process.on("SIGHUP", () => log.warn("reloading is not supported yet: the configuration of the start stays"));
   const notifier = createNotifier(log);
   try {
     await startUp(config, log, cleanup, end, notifier);
@@ -93,7 +94,8 @@ async function startUp(
   let steering: Steering | undefined;
   const follow = (current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[]) => {
     for (const [index, uplink] of current.entries()) {
-      if (isAnotherInterface(uplink, previous[index]!)) reopenUplinkSockets(socketFds[index]!, socketOptions(config, uplink));
+      if (isAnotherInterface(uplink, previous[index]!))
+        reopenUplinkSockets(socketFds[index]!, socketOptions(config, uplink));
     }
     logChanges(log, current, previous);
     publish(config, shared, current);
@@ -211,8 +213,10 @@ function logChanges(log: Log, current: readonly UplinkSnapshot[], previous: read
       if (isUp(uplink)) log.info(fields, "uplink is up");
       else log.warn({ ...fields, reason: uplink.reason }, "uplink is down");
     }
-    if (uplink.address !== before.address) log.info({ ...fields, address: uplink.address }, "uplink has another address");
-    if (uplink.gateway !== before.gateway) log.info({ ...fields, gateway: uplink.gateway }, "uplink has another gateway");
+    if (uplink.address !== before.address)
+      log.info({ ...fields, address: uplink.address }, "uplink has another address");
+    if (uplink.gateway !== before.gateway)
+      log.info({ ...fields, gateway: uplink.gateway }, "uplink has another gateway");
     if (uplink.mtu !== before.mtu && uplink.present) log.info({ ...fields, mtu: uplink.mtu }, "uplink has another MTU");
   }
 }
@@ -267,7 +271,8 @@ class End {
     this.fail = (reason) => reject(new Error(reason));
     // A failure during the start is reported by what waits there, or when the start is through.
     promise.catch(() => {});
-    process.once("SIGTERM", () => resolve());
-    process.once("SIGINT", () => resolve());
+    // Not once: a second Ctrl-C must not end what undoes everything.
+    process.on("SIGTERM", () => resolve());
+    process.on("SIGINT", () => resolve());
   }
 }
