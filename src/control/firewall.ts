@@ -17,8 +17,8 @@
  * left to the kernel's queue, which is bounded: harmless.
  *
  * ICMP is left alone. Echo replies that match no socket are dropped by the kernel without an answer.
- * For errors about translated flows it finds no socket either and only counts them: since Linux 3.6 a
- * frag-needed makes a path MTU exception only by way of the socket it concerns.
+ * For errors about translated flows it finds no socket either and only counts them; a frag-needed
+ * makes a path MTU exception only by way of the socket it concerns (held by a test).
  */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";

@@ -4,7 +4,7 @@
  */
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Lab, openLab, uplinkAddress } from "../../support/lab.ts";
+import { type Lab, openLab, server, uplinkAddress } from "../../support/lab.ts";
 import { Control, controlConfig, until } from "./control.ts";
 
 const translatedPort = 20_000;
@@ -47,6 +47,22 @@ async function gained(names: string[], during: () => Promise<void>): Promise<num
   return after.map((value, index) => value - before[index]!);
 }
 
+/** The server tells the router that a datagram of ours, from this port to the server's port 9, needs an MTU of 1000. */
+async function sendFragNeeded(port: number): Promise<void> {
+  const text = [
+    "03040000000003e8", // destination unreachable, fragmentation needed, checksum to come, MTU 1000
+    "450005780000400040110000cb007102c000020a", // 203.0.113.2 > 192.0.2.10, UDP, 1400 bytes, don't fragment
+    `${port.toString(16).padStart(4, "0")}000905640000`,
+  ];
+  const message = Buffer.from(text.join(""), "hex");
+  let sum = 0;
+  for (let at = 0; at < message.length; at += 2) sum += message.readUInt16BE(at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  message.writeUInt16BE(~sum & 0xffff, 2);
+  const octal = Array.from(message, (byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
+  await lab.exec("server", ["sh", "-c", `printf '${octal}' | socat -u - IP4-SENDTO:${uplinkAddress.isp1}:1`]);
+}
+
 async function tables(): Promise<string> {
   return (await lab.exec("router", ["nft", "list", "tables"])).stdout.trim();
 }
@@ -72,6 +88,24 @@ describe("the firewall", () => {
     const reassembly = ["IpReasmReqds", "IpReasmOKs"];
     expect(await gained(reassembly, () => knock("UDP", translatedPort, 8000))).toEqual([0, 0]);
     expect(await gained(reassembly, () => knock("UDP", ordinaryPort, 8000))).toEqual([6, 1]);
+  });
+
+  it("needs no help with ICMP: a frag-needed without a socket leaves the kernel's path MTU alone", async () => {
+    await start();
+    const pathMtu = async () =>
+      (await lab.exec("router", ["ip", "route", "get", server, "from", uplinkAddress.isp1])).stdout;
+    await sendFragNeeded(translatedPort);
+    expect(await pathMtu()).not.toContain("mtu");
+    const socket = ["socat", "-u", "PIPE", `UDP:${server}:9,bind=${uplinkAddress.isp1}:${ordinaryPort}`];
+    const holder = lab.spawn("router", socket);
+    await until(
+      async () => (await lab.exec("router", ["ss", "-Hun", "sport", `= :${ordinaryPort}`])).stdout !== "",
+      () => "the socket",
+    );
+    await sendFragNeeded(ordinaryPort);
+    expect(await pathMtu()).toContain("mtu 1000");
+    await holder.stop();
+    await lab.exec("router", ["ip", "route", "flush", "cache"]);
   });
 
   it("leaves other addresses of the interface to the stack", async () => {
