@@ -1,0 +1,137 @@
+import { describe, expect, it } from "vitest";
+import type { Config } from "../../../src/control/config-types.ts";
+import { routeArguments, ruleArguments } from "../../../src/control/iproute.ts";
+import { planRoutes, planRules, slotAt, slotCount } from "../../../src/control/steering-plan.ts";
+import { describeUplink, type UplinkSnapshot } from "../../../src/control/uplink-snapshot.ts";
+
+const slot = slotAt(0);
+
+function config(more: object = {}): Config {
+  return {
+    tun: { name: "sluice0", address: "10.255.255.1", prefixLength: 30 },
+    steer: { interfaces: ["lan0", "lan1"], local: true },
+    failMode: "open",
+    ...more,
+  } as Config;
+}
+
+function uplink(
+  device: string,
+  address: string | null,
+  gateway: string | null,
+  network: string | null,
+): UplinkSnapshot {
+  const links = [
+    { ifindex: 2, ifname: device, flags: ["UP", "LOWER_UP"], mtu: 1500, link_type: "ether", addr_info: [] },
+  ];
+  const described = describeUplink(
+    { name: device, interface: device, weight: 1, tier: 1 },
+    { links, defaultRoutes: [] },
+    null,
+  );
+  return { ...described, address, gateway, network, reason: "" };
+}
+
+const wan0 = uplink("wan0", "203.0.113.2", "203.0.113.1", "203.0.113.0/24");
+const wan1 = uplink("wan1", "198.51.100.2", "198.51.100.1", "198.51.100.0/24");
+
+function rules(...args: Parameters<typeof planRules>): string[] {
+  return planRules(...args).map((rule) => ruleArguments(rule).join(" ").replace(" protocol 83", ""));
+}
+
+function routes(...args: Parameters<typeof planRoutes>): string[] {
+  return planRoutes(...args).map((route) => routeArguments(route).join(" ").replace(" protocol 83", ""));
+}
+
+describe("the plan of rules", () => {
+  it("has the order that the header of the file explains", () => {
+    expect(rules(config(), [wan0, wan1], slot)).toEqual([
+      "pref 20000 from 203.0.113.2/32 iif lo lookup 8301 suppress_prefixlength 0",
+      "pref 20000 from 198.51.100.2/32 iif lo lookup 8302 suppress_prefixlength 0",
+      "pref 20001 lookup 254 suppress_prefixlength 0",
+      "pref 20002 iif sluice0 type blackhole",
+      "pref 20003 from 203.0.113.2/32 iif lo lookup 8301",
+      "pref 20003 from 198.51.100.2/32 iif lo lookup 8302",
+      "pref 20004 oif wan0 lookup 8301",
+      "pref 20004 oif wan1 lookup 8302",
+      "pref 20005 iif lan0 lookup 8300",
+      "pref 20005 iif lan1 lookup 8300",
+      "pref 20006 iif lo lookup 8300",
+    ]);
+  });
+
+  it("answers the reverse-path check behind main when the machine's own traffic is not steered", () => {
+    const plan = rules(config({ steer: { interfaces: ["lan0"], local: false } }), [], slot);
+    expect(plan.slice(-2)).toEqual([
+      "pref 40000 from 0.0.0.0/32 iif lo type unreachable",
+      "pref 40001 iif lo lookup 8300",
+    ]);
+    expect(plan).not.toContain("pref 20006 iif lo lookup 8300");
+  });
+
+  it("has no rule for an address that is not there", () => {
+    const plan = rules(config(), [{ ...wan0, address: null }], slot);
+    expect(plan.filter((rule) => rule.includes("from"))).toEqual([]);
+  });
+
+  it("stays in its slot's priorities and tables, which no other slot has", () => {
+    const [first, second] = [slotAt(7), slotAt(8)];
+    expect(second.firstPriority - first.firstPriority).toBe(10);
+    const last = slotAt(slotCount - 1);
+    expect(last.firstPriority + 9).toBeLessThan(32_766);
+    expect(last.lastResortPriority + 1).toBeLessThan(65_536);
+    const sixteen = Array.from({ length: 16 }, () => wan0);
+    const tables = planRoutes(config(), sixteen, first).map((route) => route.table);
+    expect(Math.max(...tables)).toBeLessThan(second.firstTable);
+  });
+});
+
+describe("the plan of routes", () => {
+  it("fills the steering table and one table an uplink, each with the other's network behind its own gateway", () => {
+    expect(routes(config(), [wan0, wan1], slot)).toEqual([
+      "throw 224.0.0.0/4 table 8300",
+      "throw 255.255.255.255 table 8300",
+      "unicast default table 8300 dev sluice0 src 10.255.255.1",
+      "unicast 203.0.113.0/24 table 8301 dev wan0 src 203.0.113.2",
+      "unicast 198.51.100.0/24 table 8301 via 203.0.113.1 onlink dev wan0 src 203.0.113.2",
+      "unicast default table 8301 via 203.0.113.1 onlink dev wan0 src 203.0.113.2",
+      "unicast 198.51.100.0/24 table 8302 dev wan1 src 198.51.100.2",
+      "unicast 203.0.113.0/24 table 8302 via 198.51.100.1 onlink dev wan1 src 198.51.100.2",
+      "unicast default table 8302 via 198.51.100.1 onlink dev wan1 src 198.51.100.2",
+    ]);
+  });
+
+  it("adds a last resort that does not leave with the TUN when failMode is closed", () => {
+    expect(routes(config({ failMode: "closed" }), [], slot)).toContain(
+      "unreachable default table 8300 metric 4294967295",
+    );
+  });
+
+  it("keeps two uplinks in the same network apart, and a network within one's own direct", () => {
+    const twin = uplink("wan1", "203.0.113.3", "203.0.113.254", "203.0.113.0/24");
+    const inner = uplink("wan2", "203.0.113.130", "203.0.113.129", "203.0.113.128/25");
+    const plan = routes(config(), [wan0, twin, inner], slot);
+    expect(plan.filter((route) => route.includes("table 8301"))).toEqual([
+      "unicast 203.0.113.0/24 table 8301 dev wan0 src 203.0.113.2",
+      "unicast default table 8301 via 203.0.113.1 onlink dev wan0 src 203.0.113.2",
+    ]);
+    expect(plan).toContain("unicast 203.0.113.0/24 table 8303 via 203.0.113.129 onlink dev wan2 src 203.0.113.130");
+  });
+
+  it("needs no gateway on a point-to-point link", () => {
+    const ppp = { ...uplink("ppp0", "192.0.2.201", null, "192.0.2.202/32"), linkHeaderBytes: 0 };
+    expect(routes(config(), [ppp], slot).slice(3)).toEqual([
+      "unicast 192.0.2.202/32 table 8301 dev ppp0 src 192.0.2.201",
+      "unicast default table 8301 dev ppp0 src 192.0.2.201",
+    ]);
+  });
+
+  it.each([
+    ["missing", { present: false }],
+    ["switched off", { adminUp: false }],
+    ["without an address", { address: null }],
+    ["without a gateway", { gateway: null, reason: "no gateway" }],
+  ])("asks for no route that the kernel would refuse: an uplink %s", (_, more) => {
+    expect(routes(config(), [{ ...wan0, ...more }], slot)).toHaveLength(3);
+  });
+});

@@ -1,0 +1,129 @@
+import { describe, expect, it } from "vitest";
+import type { AddressRow, DefaultRoute, LinkRow } from "../../../src/control/iproute.ts";
+import { publishUplinks } from "../../../src/control/publish-uplinks.ts";
+import { describeUplink, type UplinkSnapshot } from "../../../src/control/uplink-snapshot.ts";
+import { SharedState } from "../../../src/tables/shared-state.ts";
+
+const address: AddressRow = { family: "inet", local: "203.0.113.2", prefixlen: 24, scope: "global" };
+const link: LinkRow = {
+  ifindex: 5,
+  ifname: "wan0",
+  flags: ["BROADCAST", "UP", "LOWER_UP"],
+  mtu: 1492,
+  link_type: "ether",
+  address: "02:00:5e:00:53:02",
+  addr_info: [address],
+};
+const route: DefaultRoute = { device: "wan0", gateway: "203.0.113.1", table: 254, metric: 100 };
+const uplink = { name: "isp1", interface: "wan0", weight: 1, tier: 1 };
+
+function describeWith(
+  { links = [link], defaultRoutes = [route] }: { links?: LinkRow[]; defaultRoutes?: DefaultRoute[] },
+  config: { address?: string; gateway?: string } = {},
+  previous: UplinkSnapshot | null = null,
+): UplinkSnapshot {
+  return describeUplink({ ...uplink, ...config }, { links, defaultRoutes }, previous);
+}
+
+describe("an uplink's snapshot", () => {
+  it.each([
+    ["interface missing", { links: [] }],
+    ["administratively down", { links: [{ ...link, flags: ["BROADCAST"], addr_info: [] }] }],
+    ["no carrier", { links: [{ ...link, flags: ["NO-CARRIER", "UP"] }] }],
+    ["no address", { links: [{ ...link, addr_info: [] }] }],
+    ["no address", { links: [{ ...link, addr_info: [{ ...address, scope: "link" }] }] }],
+    ["no gateway", { defaultRoutes: [] }],
+    ["no gateway", { defaultRoutes: [{ ...route, device: "wan1" }] }],
+    ["links of type infiniband are not supported", { links: [{ ...link, link_type: "infiniband" }] }],
+  ])("is down with the first reason that keeps it from sending: %s", (reason, system) => {
+    expect(describeWith(system)).toMatchObject({ state: "down", reason });
+  });
+
+  it("takes the first global address that is not secondary", () => {
+    const rows: AddressRow[] = [
+      { ...address, family: "inet6", local: "2001:db8::2" },
+      { ...address, local: "203.0.113.9", secondary: true },
+      { ...address, local: "203.0.113.8" },
+      address,
+    ];
+    expect(describeWith({ links: [{ ...link, addr_info: rows }] }).address).toBe("203.0.113.8");
+  });
+
+  it("takes a configured address when the interface has it, secondary or not, and else says so", () => {
+    const rows = [address, { ...address, local: "203.0.113.9", secondary: true }];
+    expect(describeWith({ links: [{ ...link, addr_info: rows }] }, { address: "203.0.113.9" }).address).toBe(
+      "203.0.113.9",
+    );
+    expect(describeWith({}, { address: "203.0.113.9" })).toMatchObject({
+      address: null,
+      reason: "address 203.0.113.9 is not on wan0",
+    });
+  });
+
+  it("learns the gateway from the main table before others, and from the lowest metric", () => {
+    const defaultRoutes = [
+      { ...route, table: 100, metric: 0, gateway: "203.0.113.7" },
+      { ...route, metric: 300, gateway: "203.0.113.8" },
+      { ...route, metric: 200, gateway: "203.0.113.9" },
+    ];
+    expect(describeWith({ defaultRoutes }).gateway).toBe("203.0.113.9");
+    expect(describeWith({ defaultRoutes: defaultRoutes.slice(0, 1) }).gateway).toBe("203.0.113.7");
+    expect(describeWith({ defaultRoutes }, { gateway: "203.0.113.250" }).gateway).toBe("203.0.113.250");
+  });
+
+  it("remembers a gateway whose route is gone as long as the address stays", () => {
+    const previous = describeWith({});
+    expect(describeWith({ defaultRoutes: [] }, {}, previous)).toMatchObject({ state: "up", gateway: "203.0.113.1" });
+    const moved = [{ ...link, addr_info: [{ ...address, local: "203.0.113.3" }] }];
+    expect(describeWith({ links: moved, defaultRoutes: [] }, {}, previous).reason).toBe("no gateway");
+  });
+
+  it("names the network that the address connects to", () => {
+    const networkOf = (more: Partial<AddressRow>) =>
+      describeWith({ links: [{ ...link, addr_info: [{ ...address, ...more }] }] }).network;
+    expect(networkOf({})).toBe("203.0.113.0/24");
+    expect(networkOf({ local: "203.0.113.130", prefixlen: 25 })).toBe("203.0.113.128/25");
+    expect(networkOf({ prefixlen: 32 })).toBeNull();
+    expect(networkOf({ prefixlen: 32, address: "198.51.100.9" })).toBe("198.51.100.9/32");
+  });
+
+  it("has no link header and needs no gateway on a point-to-point link", () => {
+    const ppp: LinkRow = { ...link, link_type: "ppp", flags: ["POINTOPOINT", "NOARP", "UP", "LOWER_UP"] };
+    delete ppp.address;
+    expect(describeWith({ links: [ppp], defaultRoutes: [] })).toMatchObject({
+      state: "up",
+      linkHeaderBytes: 0,
+      gateway: null,
+      macAddress: null,
+    });
+  });
+});
+
+describe("publishing", () => {
+  const resolved = { ...describeWith({}), gatewayMac: "02:00:5e:00:53:01" };
+
+  it("writes a row that is ready, with the header as it goes out", () => {
+    const shared = new SharedState();
+    publishUplinks([resolved], shared);
+    expect(Array.from(shared.uplinks.subarray(0, 3))).toEqual([1, 0xcb007102 | 0, 1492]);
+    expect(Buffer.from(shared.uplinkBytes.slice(16, 30)).toString("hex")).toBe("02005e00530102005e0053020800");
+  });
+
+  it("clears ready when the uplink is down, and leaves the other rows alone", () => {
+    const shared = new SharedState();
+    publishUplinks([resolved, resolved], shared);
+    publishUplinks([{ ...resolved, state: "down", reason: "no carrier" }, resolved], shared);
+    expect(shared.uplinks[0]).toBe(0);
+    expect(shared.uplinks[16]).toBe(1);
+  });
+
+  it("makes a new generation only for a change", () => {
+    const shared = new SharedState();
+    publishUplinks([resolved], shared);
+    const { generation } = shared;
+    publishUplinks([{ ...resolved }], shared);
+    expect(shared.generation).toBe(generation);
+    publishUplinks([{ ...resolved, mtu: 1500 }], shared);
+    expect(shared.generation).toBe(generation + 2);
+  });
+});
