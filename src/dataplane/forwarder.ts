@@ -86,7 +86,9 @@ export class Forwarder {
     const others = mailboxes === null ? [] : Array.from({ length: workers }, (_, other) => other);
     const outboxes = others.map((other) => new Mailbox(mailboxes!, worker, other, workers));
     this.#inboxes = others.map((other) => new Mailbox(mailboxes!, other, worker, workers));
-    this.#fragments = new FragmentPath(this.conntrack.flows, this.#egress, worker, outboxes);
+    const count = (row: number, uplink: number, direction: number, bytes: number) =>
+      this.#count(row, uplink, direction, bytes, 1);
+    this.#fragments = new FragmentPath(this.conntrack.flows, this.#egress, worker, outboxes, count);
   }
 
   /** One turn of the loop: sends what the last one queued, waits up to `timeoutMs`, forwards what came. Returns how many packets came. */
@@ -126,7 +128,7 @@ export class Forwarder {
     const packetKind = rows[p + packetWord.kind]!;
     if (packetKind !== kind.flow) {
       if (packetKind === kind.icmpError) return this.#errorOut(rows, p);
-      if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, this.#nowMs);
+      if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, 0, this.#nowMs);
       const owner = mailed ? -1 : this.#fragments.foreignOwner(rows, p);
       if (owner >= 0) return this.#fragments.mailFirst(rows, p, owner, this.#nowMs);
     }
@@ -160,7 +162,7 @@ export class Forwarder {
     const l4 = rows[p + packetWord.l4]!;
     setSource(this.#view, at, l4, protocol, words[row + flowWord.mapped]!, outside >>> 16, isPartial(offload)); // 6
     const result = this.#egress.toUplink(uplink, at, length, l4, at, offload); // 7
-    if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, (flow << 1) | original, this.#nowMs);
+    if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, 0, (flow << 1) | original, this.#nowMs);
     return result;
   }
 
@@ -183,7 +185,7 @@ export class Forwarder {
   #forwardIn(rows: Int32Array, p: number, uplink: number, linkBytes: number): number {
     const packetKind = rows[p + packetWord.kind]!;
     if (packetKind === kind.icmpError) return this.#errorIn(rows, p, uplink, linkBytes);
-    if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, this.#nowMs);
+    if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, uplink + 1, this.#nowMs);
 
     const protocol = rows[p + packetWord.protocol]!;
     const id = this.#findFlow(rows, p, protocol); // 3
@@ -204,7 +206,7 @@ export class Forwarder {
     const insidePort = words[row + flowWord.ports]! >>> 16;
     setDestination(this.#view, at, l4, protocol, words[row + flowWord.inside]!, insidePort, isPartial(offload)); // 5
     const result = this.#egress.toInside(at, length, start, offload); // 6
-    if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, id, this.#nowMs);
+    if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, uplink + 1, id, this.#nowMs);
     return result;
   }
 
@@ -235,12 +237,15 @@ export class Forwarder {
     return this.conntrack.flows.find(rows[p + packetWord.hash]!, source, destination, ports, protocol);
   }
 
-  /** Whether the uplink no longer has the address that the flow is mapped to: nothing may leave with that source any more. */
+  /**
+   * Whether the uplink has another address than the one that the flow is mapped to: nothing may leave with that source any
+   * more. An uplink without any address, between two leases, may yet get the old one back.
+   */
   #hasLostItsAddress(flow: number): boolean {
     const { words } = this.conntrack.flows;
     const row = flow * flowWords;
     const address = this.#egress.uplinkWord(words[row + flowWord.outside]! & 0xff, uplinkWord.address);
-    return words[row + flowWord.mapped] !== address;
+    return address !== 0 && words[row + flowWord.mapped] !== address;
   }
 
   /** Opens the flow of a packet from the inside, or returns minus the verdict. */
@@ -293,7 +298,8 @@ export class Forwarder {
     const length = rows[p + packetWord.length]!;
     const id = findQuotedFlow(this.#view, at, length, l4, flows, reply);
     if (id === 0) return verdict.icmpErrorNoFlow;
-    if ((flows.words[(id >>> 1) * flowWords + flowWord.outside]! & 0xff) !== uplink) return verdict.wrongUplink;
+    const row = (id >>> 1) * flowWords;
+    if ((flows.words[row + flowWord.outside]! & 0xff) !== uplink) return verdict.wrongUplink;
     translateErrorInbound(this.#view, at, length, l4, flows.words, id >>> 1);
     return this.#egress.toInside(at, length, at - linkBytes, 0);
   }

@@ -4,7 +4,7 @@
  * fragments of a source to one worker, which passes them on to the owner of the endpoint.
  */
 import { packetWord } from "../tables/batch.ts";
-import { type FlowTable, flowWord, flowWords, original } from "../tables/flow-table.ts";
+import { type FlowTable, flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
 import type { Mailbox } from "../tables/mailbox.ts";
 import { steer } from "../tables/steering-hash.ts";
 import { ipv4 } from "../wire/ipv4.ts";
@@ -15,6 +15,7 @@ import { verdict } from "./verdict.ts";
 
 /** A fragment's checksum is whole: it has none of its own. */
 const noOffload = 0;
+const tunDevice = 0;
 
 export class FragmentPath {
   readonly #fragments = new Fragments();
@@ -23,14 +24,23 @@ export class FragmentPath {
   readonly #worker: number;
   /** A box to every worker; empty when there is one worker. */
   readonly #outboxes: readonly Mailbox[];
+  readonly #count: (row: number, uplink: number, direction: number, bytes: number) => void;
   /** Workers that have mail since `takeMailed` was last asked, a bit each. */
   #mailed = 0;
 
-  constructor(flows: FlowTable, egress: Egress, worker: number, outboxes: readonly Mailbox[]) {
+  /** `count` is told of every later fragment that is sent on. */
+  constructor(
+    flows: FlowTable,
+    egress: Egress,
+    worker: number,
+    outboxes: readonly Mailbox[],
+    count: (row: number, uplink: number, direction: number, bytes: number) => void,
+  ) {
     this.#flows = flows;
     this.#egress = egress;
     this.#worker = worker;
     this.#outboxes = outboxes;
+    this.#count = count;
   }
 
   /** Forgets fragments that waited too long and returns how many. */
@@ -52,19 +62,19 @@ export class FragmentPath {
     return owner === this.#worker ? -1 : owner;
   }
 
-  /** Passes a first fragment, and those that waited for it, to the worker that owns its endpoint. */
+  /** Passes a first fragment from the inside, and those that waited for it, to the worker that owns its endpoint. */
   mailFirst(rows: Int32Array, p: number, owner: number, nowMs: number): number {
     const result = this.#mail(owner, rows[p + packetWord.at]!, rows[p + packetWord.length]!);
-    if (result === verdict.forward) this.learn(rows, p, -(owner + 1), nowMs);
+    if (result === verdict.forward) this.learn(rows, p, tunDevice, -(owner + 1), nowMs);
     return result;
   }
 
-  /** Remembers what was decided for a first fragment (`flow << 1 | direction`, or minus the owner plus one) and sends on those that waited for it. */
-  learn(rows: Int32Array, p: number, value: number, nowMs: number): void {
+  /** Remembers what was decided for a first fragment (`flow << 1 | direction`, or minus the owner plus one) and sends on those that waited for it. `device` is where it came from. */
+  learn(rows: Int32Array, p: number, device: number, value: number, nowMs: number): void {
     const source = rows[p + packetWord.source]!;
     const destination = rows[p + packetWord.destination]!;
     // Outbound, the packet has been rewritten: the identification is not.
-    const datagram = this.#datagram(rows[p + packetWord.at]!, rows[p + packetWord.protocol]!);
+    const datagram = this.#datagram(rows[p + packetWord.at]!, device, rows[p + packetWord.protocol]!);
     const { memory } = this.#egress;
     this.#fragments.learn(source, destination, datagram, value, nowMs);
     for (;;) {
@@ -76,13 +86,13 @@ export class FragmentPath {
     }
   }
 
-  /** A fragment without ports: follows its first, or waits for it. */
-  later(rows: Int32Array, p: number, nowMs: number): number {
+  /** A fragment without ports: follows its first, or waits for it. `device` is where it came from. */
+  later(rows: Int32Array, p: number, device: number, nowMs: number): number {
     const at = rows[p + packetWord.at]!;
     const length = rows[p + packetWord.length]!;
     const source = rows[p + packetWord.source]!;
     const destination = rows[p + packetWord.destination]!;
-    const datagram = this.#datagram(at, rows[p + packetWord.protocol]!);
+    const datagram = this.#datagram(at, device, rows[p + packetWord.protocol]!);
     const value = this.#fragments.find(source, destination, datagram, nowMs);
     if (value !== 0) return this.#follow(value, at, length, source, destination);
     return this.#fragments.hold(this.#egress.memory, at, length, source, destination, datagram, nowMs);
@@ -100,13 +110,14 @@ export class FragmentPath {
       : words[row + flowWord.remote] === source && words[row + flowWord.mapped] === destination;
     if (outside === 0 || !same) return verdict.unsolicited;
     const { view } = this.#egress;
-
     if (isOriginal) {
       if (!this.#egress.maySend(outside & 0xff, words[row + flowWord.mapped]!)) return verdict.uplinkNotReady;
+      this.#count(row, outside & 0xff, original, length);
       setAddress(view, at, ipv4.source, words[row + flowWord.mapped]!);
       const l4 = at + ((view.getUint8(at) & 0x0f) << 2);
       return this.#egress.toUplink(outside & 0xff, at, length, l4, at, noOffload);
     }
+    this.#count(row, outside & 0xff, reply, length);
     setAddress(view, at, ipv4.destination, words[row + flowWord.inside]!);
     return this.#egress.toInside(at, length, at, noOffload);
   }
@@ -117,7 +128,8 @@ export class FragmentPath {
     return verdict.forward;
   }
 
-  #datagram(at: number, protocol: number): number {
-    return (this.#egress.view.getUint16(at + ipv4.identification) << 8) | protocol;
+  /** Tells apart the datagrams between two hosts. With the device, so that nobody's fragments follow a first that came another way. */
+  #datagram(at: number, device: number, protocol: number): number {
+    return (device << 24) | (this.#egress.view.getUint16(at + ipv4.identification) << 8) | protocol;
   }
 }

@@ -2,7 +2,7 @@
  * Later fragments follow their first (RFC 4787, REQ-14).
  *
  * Only the first fragment carries ports. What was decided for it is remembered under source,
- * destination, protocol and identification, and applied to the rest. A later fragment that comes
+ * destination, protocol, identification and the device it came by, and applied to the rest. A later fragment that comes
  * before its first waits, as a copy, in one of a few buffers. Both stores are rings: the oldest entry
  * makes room for the newest, one source may fill a quarter of the waiting room, and everything is
  * forgotten after 30 seconds (as Linux's ipfrag_time; RFC 1122, section 3.3.2 allows 60 to 120).
@@ -29,7 +29,7 @@ export class Fragments {
   readonly #buffers = new Uint8Array(waitingCapacity * waitingBytes);
   #waitingCount = 0;
 
-  /** `datagram` is identification (16) and protocol (8). Returns what `learn` was given, or 0. */
+  /** `datagram` is whatever tells apart the datagrams between two hosts. Returns what `learn` was given, or 0. */
   find(source: number, destination: number, datagram: number, nowMs: number): number {
     const known = this.#known;
     for (let at = 0; at < known.length; at += entryWords) {
@@ -132,8 +132,9 @@ function matches(
   );
 }
 
+/** Unsigned, so that an entry of 25 days ago is not taken for one of the future. */
 function isFresh(words: Int32Array, at: number, nowMs: number): boolean {
-  return (((nowMs | 0) - words[at + entry.seenMs]!) | 0) < timeoutMs;
+  return ((nowMs | 0) - words[at + entry.seenMs]!) >>> 0 < timeoutMs;
 }
 
 function write(

@@ -72,25 +72,25 @@ describe("from outside", () => {
 
   test("a stranger, and a friend from another port, reach nobody and leave no state", () => {
     const { rig, port } = opened();
-    expect(rig.in(udp({ source: `${otherServer}:53`, destination: `${mapped}:${port}` }))).toEqual([]);
-    expect(rig.in(udp({ source: `${server}:54`, destination: `${mapped}:${port}` }))).toEqual([]);
-    expect(rig.in(udp({ source: `${server}:53`, destination: `${mapped}:${port + 1}` }))).toEqual([]);
-    expect(rig.in(tcp({ source: `${server}:53`, destination: `${mapped}:${port}`, flags: SYN }))).toEqual([]);
-    expect(rig.in(echo({ source: server, destination: mapped }))).toEqual([]);
+    expect(rig.in(udp({ source: `${otherServer}:53`, destination: `${mapped}:${port}` }))).toHaveLength(0);
+    expect(rig.in(udp({ source: `${server}:54`, destination: `${mapped}:${port}` }))).toHaveLength(0);
+    expect(rig.in(udp({ source: `${server}:53`, destination: `${mapped}:${port + 1}` }))).toHaveLength(0);
+    expect(rig.in(tcp({ source: `${server}:53`, destination: `${mapped}:${port}`, flags: SYN }))).toHaveLength(0);
+    expect(rig.in(echo({ source: server, destination: mapped }))).toHaveLength(0);
     expect(rig.drops).toEqual({ unsolicited: 5 });
     expect(rig.openFlows).toBe(1);
   });
 
   test("an answer on another uplink than the question's is dropped", () => {
     const { rig, port } = opened([14, 14]);
-    expect(rig.in(udp({ source: `${server}:53`, destination: `${mapped}:${port}` }), 1)).toEqual([]);
+    expect(rig.in(udp({ source: `${server}:53`, destination: `${mapped}:${port}` }), 1)).toHaveLength(0);
     expect(rig.drops).toEqual({ "wrong-uplink": 1 });
   });
 
   test("a packet that pretends to come from the inside is dropped", () => {
     const { rig } = opened();
-    expect(rig.in(udp({ source: `${client}:5000`, destination: `${server}:53` }))).toEqual([]);
-    expect(rig.left(0)).toEqual([]);
+    expect(rig.in(udp({ source: `${client}:5000`, destination: `${server}:53` }))).toHaveLength(0);
+    expect(rig.left(0)).toHaveLength(0);
     expect(rig.drops).toEqual({ "bad-source": 1 });
   });
 });
@@ -99,7 +99,7 @@ describe("from the inside", () => {
   test("a TCP segment without a flow opens none unless it is a SYN", () => {
     const rig = new Rig();
     for (const flags of [ACK, RST, RST | ACK, FIN | ACK, SYN | ACK]) {
-      expect(rig.out(tcp({ source: `${client}:5000`, destination: `${server}:80`, flags }))).toEqual([]);
+      expect(rig.out(tcp({ source: `${client}:5000`, destination: `${server}:80`, flags }))).toHaveLength(0);
     }
     expect(rig.drops).toEqual({ "tcp-no-flow": 5 });
     expect(rig.openFlows).toBe(0);
@@ -107,17 +107,17 @@ describe("from the inside", () => {
 
   test("an echo reply that nobody asked for opens no flow", () => {
     const rig = new Rig();
-    expect(rig.out(echo({ source: client, destination: server, type: 0 }))).toEqual([]);
+    expect(rig.out(echo({ source: client, destination: server, type: 0 }))).toHaveLength(0);
     expect(rig.drops).toEqual({ unsolicited: 1 });
   });
 
   test("our own output, routed back to us, is dropped", () => {
     const rig = new Rig({ links: [14, 14] });
     for (const source of uplinkAddresses.slice(0, 2)) {
-      expect(rig.out(udp({ source: `${source}:5000`, destination: `${server}:53` }))).toEqual([]);
+      expect(rig.out(udp({ source: `${source}:5000`, destination: `${server}:53` }))).toHaveLength(0);
     }
     const left = rig.outOne(udp({ source: `${client}:5000`, destination: `${server}:53` }));
-    expect(rig.out(left.bytes)).toEqual([]);
+    expect(rig.out(left.bytes)).toHaveLength(0);
     expect(rig.drops).toEqual({ "own-address": 3 });
     expect(rig.openFlows).toBe(1);
   });
@@ -127,8 +127,8 @@ describe("from the inside", () => {
     const left = rig.outOne(udp({ source: `${client}:5000`, destination: `${server}:53` }));
     rig.injectInside(udp({ source: `${server}:53`, destination: `${mapped}:${left.sourcePort}` }));
     rig.run();
-    expect(rig.left(0)).toEqual([]);
-    expect(rig.left(-1)).toEqual([]);
+    expect(rig.left(0)).toHaveLength(0);
+    expect(rig.left(-1)).toHaveLength(0);
     expect(rig.drops).toEqual({ "own-address": 1 });
   });
 });

@@ -141,6 +141,8 @@ export class Rig {
   /** Turns of the loop until nothing is received and everything is sent. */
   run(): void {
     while (this.forwarder.breath(0) > 0);
+    // What the last turn made of its mail is sent by the next.
+    this.forwarder.breath(0);
   }
 
   /** What left on an uplink, or with -1 towards the inside, since last asked. */

@@ -41,7 +41,7 @@ describe("the lookup table", () => {
   test("without a living uplink drops new flows by name", () => {
     const rig = new Rig();
     rig.steerTo(noUplink);
-    expect(rig.out(question(5000))).toEqual([]);
+    expect(rig.out(question(5000))).toHaveLength(0);
     expect(rig.drops).toEqual({ "no-uplink": 1 });
     expect(rig.openFlows).toBe(0);
   });
@@ -60,16 +60,26 @@ describe("an uplink that is not ready", () => {
     const rig = new Rig();
     const before = rig.outOne(question(5000));
     rig.setUplink(0, { ready: 0 });
-    expect(rig.out(question(5000))).toEqual([]);
+    expect(rig.out(question(5000))).toHaveLength(0);
     expect(rig.drops).toEqual({ "uplink-not-ready": 1 });
     rig.setUplink(0, { ready: 1 });
     expect(rig.outOne(question(5000)).sourcePort).toBe(before.sourcePort);
   });
 
+  test("keeps its flows while it is without an address, and ends them only for another one", () => {
+    const rig = new Rig();
+    const before = rig.outOne(question(5000));
+    rig.setUplink(0, { ready: 0, address: "0.0.0.0" });
+    expect(rig.out(question(5000))).toHaveLength(0);
+    rig.setUplink(0, { ready: 1, address: uplinkAddresses[0]! });
+    expect(rig.outOne(question(5000)).sourcePort).toBe(before.sourcePort);
+    expect(rig.counter(counter.flowsOpened)).toBe(1);
+  });
+
   test("gets no new flow that would be stuck on it, or on an address it does not have", () => {
     const rig = new Rig();
     rig.setUplink(0, { ready: 0, address: "0.0.0.0" });
-    expect(rig.out(question(5000))).toEqual([]);
+    expect(rig.out(question(5000))).toHaveLength(0);
     expect(rig.drops).toEqual({ "uplink-not-ready": 1 });
     expect(rig.openFlows).toBe(0);
     rig.setUplink(0, { ready: 1, address: uplinkAddresses[0]! });
