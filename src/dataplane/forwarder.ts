@@ -32,7 +32,7 @@ import { Conntrack, type ConntrackOptions } from "./conntrack.ts";
 import { decode, decodeBatch, kind } from "./decode.ts";
 import { Egress } from "./egress.ts";
 import { FragmentPath } from "./fragment-path.ts";
-import { findQuotedFlow, translateErrorInbound, translateErrorOutbound } from "./icmp-error.ts";
+import { findQuotedFlow, floorNextHopMtu, translateErrorInbound, translateErrorOutbound } from "./icmp-error.ts";
 import { setDestination, setSource } from "./masquerade.ts";
 import { verdict } from "./verdict.ts";
 
@@ -55,6 +55,8 @@ export interface ForwarderOptions extends Omit<ConntrackOptions, "nowMs"> {
 
 /** Flows ended a turn, at most: some 100 us. */
 const expiryBudget = 256;
+/** What every IPv4 host takes (RFC 791, section 3.2). */
+const smallestMtu = 576;
 /** With fewer flows than this their rows are in the cache anyway, and touching them first costs more than it saves. */
 const cachedFlows = 16_384;
 
@@ -299,8 +301,10 @@ export class Forwarder {
     const id = findQuotedFlow(this.#view, at, length, l4, flows, reply);
     if (id === 0) return verdict.icmpErrorNoFlow;
     const row = (id >>> 1) * flowWords;
+    if (flows.words[row + flowWord.mapped] !== rows[p + packetWord.destination]) return verdict.icmpErrorNoFlow;
     if ((flows.words[row + flowWord.outside]! & 0xff) !== uplink) return verdict.wrongUplink;
     translateErrorInbound(this.#view, at, length, l4, flows.words, id >>> 1);
+    floorNextHopMtu(this.#view, l4, smallestMtu);
     return this.#egress.toInside(at, length, at - linkBytes, 0);
   }
 
