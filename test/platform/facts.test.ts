@@ -1,0 +1,17 @@
+import { describe } from "vitest";
+import { fact } from "../support/fact.ts";
+
+describe("the kernel", () => {
+  fact("chooses the TUN queue that our hash names, for every kind of packet", "tun-steering.ts");
+  fact("gives an uplink's packet to the socket that its NAT port names, fragments put together", "fanout-port.ts");
+  fact("hands an uplink's socket what the translator needs and nothing else", "receive-filter.ts");
+  fact("shows packets to the socket that an nft ingress chain keeps from the stack", "tap-before-nft.ts");
+  fact("hands over and takes back super-packets with partial checksums", "super-packets.ts");
+  fact("takes a TUN and its routes away with its last descriptor, and lets nobody join it", "tun-lifetime.ts");
+});
+
+describe("the shim", () => {
+  fact("goes on with a new socket under the old number, and never spins on a dead device", "socket-replaced.ts");
+  fact("survives whatever JavaScript writes into a loop's memory or does to it", "hostile-loop.ts");
+  fact("closes what an ended environment opened, and nothing that others use", "environment-ends.ts");
+});
