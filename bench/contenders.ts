@@ -1,0 +1,60 @@
+/** What is measured against what. The kernel comes first: everything is compared with it. */
+import type { Host, Lab } from "../test/support/lab.ts";
+import { labConfig } from "../test/support/sluice.ts";
+import { compileTool } from "./tools.ts";
+import type { Contender, RunningContender } from "./types.ts";
+
+export const baseline = "kernel";
+
+export const contenders: readonly Contender[] = [
+  {
+    name: baseline,
+    title: "kernel",
+    about: "the kernel's own multipath route (weights 1:1, hash of addresses and ports) and nft masquerade",
+    start: startKernel,
+  },
+  sluice(1),
+  sluice(2),
+];
+
+async function startKernel(lab: Lab): Promise<RunningContender> {
+  await lab.masquerade("on");
+  await lab.multipath("1:1");
+  return {
+    drops: async () => ({}),
+    stop: async () => {
+      await lab.multipath("off");
+      await lab.masquerade("off");
+      await lab.exec("router", [await compileTool("flush-conntrack")]);
+    },
+  };
+}
+
+function sluice(workers: number): Contender {
+  return {
+    name: `sluice-${workers}`,
+    title: `sluice, ${workers === 1 ? "1 worker" : `${workers} workers`}`,
+    about: `sluice with its default configuration and ${workers === 1 ? "one worker" : `${workers} workers`}, weights 1:1`,
+    start: async (lab) => {
+      const daemon = await lab.sluice(labConfig(lab, { workers }));
+      return {
+        drops: async () => {
+          const { drops } = await daemon.status();
+          const queueDrops = await tunQueueDrops(lab, "router");
+          return queueDrops === 0 ? drops : { ...drops, tunQueueFull: queueDrops };
+        },
+        stop: async () => {
+          const status = await daemon.stop();
+          if (status !== 0) throw new Error(`sluice up ended with status ${status}:\n${daemon.output}`);
+        },
+      };
+    },
+  };
+}
+
+/** Packets that the kernel dropped because sluice did not read its TUN fast enough. */
+async function tunQueueDrops(lab: Lab, host: Host): Promise<number> {
+  const { stdout } = await lab.exec(host, ["ip", "-s", "-j", "link", "show", "sluice0"]);
+  const [device] = JSON.parse(stdout) as { stats64: { tx: { dropped: number } } }[];
+  return device!.stats64.tx.dropped;
+}

@@ -1,0 +1,47 @@
+/** The machine and the commit that figures belong to. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { availableParallelism, cpus, loadavg, release, totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
+
+export interface Machine {
+  processor: string;
+  processors: number;
+  memoryGiB: number;
+  system: string;
+  kernel: string;
+  node: string;
+  /** "unknown" outside a git checkout; "+" at its end: with changes that are not committed. */
+  commit: string;
+  /** Of the last minute, before the run: others' work is noise. */
+  loadBefore: number;
+}
+
+export function describeMachine(): Machine {
+  return {
+    processor: cpus()[0]!.model.trim(),
+    processors: availableParallelism(),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: /PRETTY_NAME="(.*)"/.exec(readFileSync("/etc/os-release", "utf8"))?.[1] ?? "Linux",
+    kernel: release(),
+    node: process.version,
+    commit: commit(),
+    loadBefore: loadavg()[0]!,
+  };
+}
+
+function commit(): string {
+  const git = (...words: string[]) =>
+    execFileSync("git", words, {
+      cwd: fileURLToPath(new URL("..", import.meta.url)),
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
+  try {
+    // Only what is measured: documents may change.
+    const changed = git("status", "--porcelain", "--", "src", "native-shim", "bench", "package-lock.json");
+    return git("rev-parse", "--short=12", "HEAD") + (changed === "" ? "" : "+");
+  } catch {
+    return "unknown";
+  }
+}
