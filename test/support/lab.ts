@@ -14,9 +14,6 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Running, type RunOptions, type RunResult, runCommand } from "./process.ts";
 import { Sluice, type SluiceOptions } from "./sluice.ts";
@@ -67,7 +64,7 @@ export class Lab {
   constructor(name: string, uplinks: number) {
     this.name = name;
     this.isps = (["isp1", "isp2", "isp3"] as const).slice(0, uplinks);
-    this.directory = mkdtempSync(join(tmpdir(), `sluice-lab-${name}-`));
+    this.directory = `/tmp/sluice-lab-${name}`;
     process.on("exit", this.#exitHook);
   }
 
@@ -166,7 +163,6 @@ export class Lab {
 
   #removeNow(): void {
     execFileSync(labScript, ["down", "--name", this.name], { stdio: ["ignore", "ignore", "inherit"] });
-    rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
