@@ -156,14 +156,7 @@ napi_value event_signal(napi_env env, napi_callback_info info) {
   int64_t fd;
   if (!call_begin(&call, env, info, "eventSignal", 1)) return NULL;
   if (!read_integer(&call, call.arguments[0], "fd", 0, INT32_MAX, &fd)) return NULL;
-  struct descriptor *event = registry_hold(&call, fd, KIND_EVENT, "fd");
-  if (event == NULL) return NULL;
-  uint64_t one = 1;
-  ssize_t written = write(event->fd, &one, sizeof one);
-  /* EAGAIN: the counter is full, so the event is signalled already. */
-  int error = written < 0 && errno != EAGAIN ? errno : 0;
-  registry_release(event);
-  if (error != 0) return fail(&call, error, "write eventfd", "fd %lld", (long long)fd);
+  registry_signal(&call, fd);
   return NULL;
 }
 

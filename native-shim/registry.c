@@ -88,6 +88,12 @@ napi_value registry_add(const struct call *call, int fd, enum kind kind, int ifi
   return number;
 }
 
+static bool refuse(const struct call *call, int64_t fd, enum kind wanted, enum kind found, const char *what) {
+  fail(call, EBADF, call->function, "%s must be %s that this shim opened; descriptor %lld is %s", what,
+       kind_names[wanted], (long long)fd, kind_names[found]);
+  return false;
+}
+
 struct descriptor *registry_hold(const struct call *call, int64_t fd, enum kind kind, const char *what) {
   pthread_mutex_lock(&lock);
   struct descriptor *descriptor = find(fd);
@@ -95,8 +101,7 @@ struct descriptor *registry_hold(const struct call *call, int64_t fd, enum kind 
   if (found == kind) descriptor->holders++;
   pthread_mutex_unlock(&lock);
   if (found == kind) return descriptor;
-  fail(call, EBADF, call->function, "%s must be %s that this shim opened; descriptor %lld is %s", what,
-       kind_names[kind], (long long)fd, kind_names[found]);
+  refuse(call, fd, kind, found, what);
   return NULL;
 }
 
@@ -105,6 +110,20 @@ void registry_release(struct descriptor *descriptor) {
   descriptor->holders--;
   if (descriptor->holders == 0 && descriptor->owner == NULL) forget(descriptor);
   pthread_mutex_unlock(&lock);
+}
+
+bool registry_signal(const struct call *call, int64_t fd) {
+  uint64_t one = 1;
+  int error = 0;
+  pthread_mutex_lock(&lock);
+  struct descriptor *event = find(fd);
+  enum kind found = event == NULL ? KIND_NONE : event->kind;
+  /* EAGAIN: the counter is full, so the event is signalled already. */
+  if (found == KIND_EVENT && write(event->fd, &one, sizeof one) < 0 && errno != EAGAIN) error = errno;
+  pthread_mutex_unlock(&lock);
+  if (found != KIND_EVENT) return refuse(call, fd, KIND_EVENT, found, "fd");
+  if (error != 0) fail(call, error, "write eventfd", "fd %lld", (long long)fd);
+  return error == 0;
 }
 
 bool registry_close(const struct call *call, int64_t fd) {

@@ -98,6 +98,8 @@ napi_value registry_add(const struct call *call, int fd, enum kind kind, int ifi
 /* The descriptor, kept from being closed until released; NULL with an exception pending. */
 struct descriptor *registry_hold(const struct call *call, int64_t fd, enum kind kind, const char *what);
 void registry_release(struct descriptor *descriptor);
+/* Signals an event without holding it: a close by another thread at this moment must not find it in use. */
+bool registry_signal(const struct call *call, int64_t fd);
 bool registry_close(const struct call *call, int64_t fd);
 bool registry_replace(const struct call *call, int64_t old_fd, int64_t new_fd);
 /* The environment ends: closes what it opened, or leaves that to the last holder. */

@@ -12,8 +12,8 @@ import { openUplinkSockets, reopenUplinkSockets } from "../../../src/io/packet-s
 import { openTunQueues } from "../../../src/io/tun.ts";
 import { DeviceLoop } from "../../support/device-loop.ts";
 import { LoopWorker } from "../../support/loop-worker.ts";
-import { enterOwnNetwork, ip, type Link, makeWire } from "../../support/own-network.ts";
-import { frame, ipv4, UDP, udp } from "../../support/raw-packet.ts";
+import { describeLink, enterOwnNetwork, ip, type Link, makeWire } from "../../support/own-network.ts";
+import { concat, frame, ipv4, UDP, udp } from "../../support/raw-packet.ts";
 
 /** A loop that spins makes tens of thousands of turns in this time, one that waits a handful. */
 const idleMs = 1000;
@@ -26,6 +26,7 @@ const range = { linkHeaderBytes: 14, firstPort: 16384, lastPort: 32767, workers:
 
 await checkReplacement();
 await checkRemovedTun();
+checkPointToPoint();
 
 async function checkReplacement(): Promise<void> {
   let [left, right] = makeWire("left", "right");
@@ -77,6 +78,27 @@ async function checkRemovedTun(): Promise<void> {
   ip("link del sluice0");
   await checkIdle(worker, "the TUN was removed");
   await stop(worker);
+}
+
+/** Without a MAC header every packet names its interface, which is another one after the replacement. */
+function checkPointToPoint(): void {
+  const options = () => ({ ...range, interface: "ptp0", ifindex: describeLink("ptp0").ifindex, linkHeaderBytes: 0 });
+  const packet = concat(
+    new Uint8Array(10),
+    ipv4({ source: 0xcb007102, destination: 0xc000020a, protocol: UDP, payload: udp(20000, 53) }),
+  );
+  let [tunFd] = openTunQueues("ptp0", 1);
+  ip("link set ptp0 up");
+  const fds = openUplinkSockets(options());
+  const loop = new DeviceLoop([{ fd: fds[0]!, kind: "packet", sendProtocol: 0x0800 }]);
+  native.close(tunFd!);
+  [tunFd] = openTunQueues("ptp0", 1);
+  ip("link set ptp0 up");
+  reopenUplinkSockets(fds, options());
+  loop.send(0, packet);
+  loop.turn();
+  const farEnd = new DeviceLoop([{ fd: tunFd!, kind: "tun" }]);
+  assert.deepEqual(farEnd.drain(), [[packet]], "it leaves by the new interface");
 }
 
 async function checkIdle(worker: LoopWorker, when: string): Promise<void> {

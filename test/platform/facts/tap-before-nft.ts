@@ -1,12 +1,14 @@
 /**
  * A packet socket on ETH_P_ALL sees packets that an nft ingress chain drops, so the router's own stack
- * can be kept from answering for the translator's ports; and it does not see what it sends itself.
+ * can be kept from answering for the translator's ports; and one that ignores outgoing packets does not
+ * see what this machine sends.
  *
  *     right ──wire── left 203.0.113.2, nft ingress drop
  */
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { loadNative } from "../../../src/io/native.ts";
 import { openUplinkSockets } from "../../../src/io/packet-socket.ts";
 import { DeviceLoop } from "../../support/device-loop.ts";
 import { enterOwnNetwork, ip, makeWire } from "../../support/own-network.ts";
@@ -61,13 +63,26 @@ assert.equal(tappedWith!.length, 1, "the socket sees the packet that the chain d
 assert.equal(withChain!.length, 0, "the stack did not answer");
 assert.match(nft("list ruleset"), /counter packets 1 /, "the chain dropped it");
 
-loop.send(
-  1,
-  frame(left, right, ipv4({ source: 0xcb007102, destination: 0xcb007109, protocol: TCP, payload: tcp(20000, 443) })),
-);
-const [arrived, echoed] = loop.drain(100);
-assert.equal(arrived!.length, 1, "what is sent arrives at the other end");
-assert.equal(echoed!.length, 0, "and is not seen by the socket that sent it");
+checkOutgoing();
+
+/** Without a filter, which would also leave out what is not addressed to this machine. */
+function checkOutgoing(): void {
+  const packet = ipv4({ source: 0xcb007102, destination: 0xcb007109, protocol: TCP, payload: tcp(20000, 443) });
+  for (const ignoreOutgoing of [true, false]) {
+    const open = (ifindex: number) => {
+      const options = { ifindex, protocol: 3, vnetHeader: true, ignoreOutgoing, filter: null };
+      const fd = loadNative().packetOpen({ ...options, receiveBufferBytes: 1 << 20, sendBufferBytes: 1 << 20 });
+      return { fd, kind: "packet" as const };
+    };
+    const [sender, witness, receiver] = [open(left.ifindex), open(left.ifindex), open(right.ifindex)];
+    const wire = new DeviceLoop([sender, witness, receiver]);
+    wire.send(0, frame(left, right, packet));
+    const [, seen, arrived] = wire.drain(100);
+    assert.equal(arrived!.length, 1, "what is sent arrives at the other end");
+    assert.equal(seen!.length, ignoreOutgoing ? 0 : 1, `seen with ignoreOutgoing ${ignoreOutgoing}`);
+    wire.close();
+  }
+}
 
 function strayTcp(): Uint8Array {
   const segment = tcp(443, 20000);
