@@ -17,7 +17,7 @@ export interface SluiceOptions {
   /** Further words after `sluice up -c FILE --socket SOCKET`. */
   args?: readonly string[];
   env?: Record<string, string>;
-  /** How long it may take to answer; default 15,000. */
+  /** How long it may take to answer; default 30,000. */
   readyMs?: number;
 }
 
@@ -41,7 +41,7 @@ export class Sluice {
   constructor(lab: Lab, options: SluiceOptions) {
     const directory = mkdtempSync(join(lab.directory, "sluice-"));
     this.#lab = lab;
-    this.#readyMs = options.readyMs ?? 15_000;
+    this.#readyMs = options.readyMs ?? 30_000;
     this.configFile = join(directory, "sluice.yaml");
     this.socket = join(directory, "control.sock");
     this.write(options.config);
