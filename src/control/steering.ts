@@ -2,9 +2,9 @@
  * Brings the configured traffic into the TUN and keeps it that way: the TUN's address and settings,
  * the rules and routes of steering-plan.ts, and the translator's ports out of the kernel's hands.
  *
- * Rules and routes are reconciled rather than edited: every update compares what is wanted with what
- * the kernel has and makes up the difference. One path thus covers the start, a new address, a
- * gateway that moved, and routes that the kernel took away when a link went down for a moment.
+ * All but the ports is reconciled rather than edited: every update compares what is wanted with what
+ * the kernel has and makes up the difference. One path thus covers the start, a new address, a gateway
+ * that moved, a TUN that somebody set down, and routes that the kernel took away with a link.
  */
 
 import { existsSync, writeFileSync } from "node:fs";
@@ -61,20 +61,17 @@ export async function applySteering(
   journal: Journal,
 ): Promise<Steering> {
   const slot = await findFreeSlot(await ifindexOf(config.tun.name), 1 + config.uplinks.length);
-  await setUpTun(config, uplinks);
   const entries = planEntries(config, slot, journal);
   let last: Promise<void> = Promise.resolve();
   const inTurn = (task: () => Promise<void>) => {
     last = last.catch(() => {}).then(task);
     return last;
   };
-  let mtu = tunMtu(uplinks);
   const steering: Steering = {
     slot,
     update: (current) =>
       inTurn(async () => {
-        if (tunMtu(current) !== mtu) await ip("link", "set", "dev", config.tun.name, "mtu", String(tunMtu(current)));
-        mtu = tunMtu(current);
+        if (!(await isTunSetUp(config, current))) await setUpTun(config, current);
         await reconcile(config, current, slot);
       }),
     undo: () => inTurn(() => journal.undo(entries)),
@@ -116,6 +113,14 @@ async function setUpTun(config: Config, uplinks: readonly UplinkSnapshot[]): Pro
   const size = ["mtu", String(tunMtu(uplinks)), "txqueuelen", String(queueLength)];
   // No multicast: the kernel's own group reports would only be dropped packets to count.
   await ip("link", "set", "dev", name, ...size, "multicast", "off", "up");
+}
+
+/** False also when somebody set it down, which takes its routes away, or removed its address. */
+async function isTunSetUp({ tun }: Config, uplinks: readonly UplinkSnapshot[]): Promise<boolean> {
+  const link = (await listLinks()).find((row) => row.ifname === tun.name);
+  if (link === undefined) throw new Error(`there is no interface ${tun.name} any more`);
+  const hasAddress = link.addr_info.some((row) => row.local === tun.address && row.prefixlen === tun.prefixLength);
+  return hasAddress && link.mtu === tunMtu(uplinks) && link.flags.includes("UP");
 }
 
 /** The largest of the uplinks': a packet that is too large for its uplink is answered with frag-needed by the data plane. */
