@@ -8,6 +8,7 @@ import { listFlows } from "./dataplane/flow-list.ts";
 import { Forwarder } from "./dataplane/forwarder.ts";
 import { loadNative } from "./io/native.ts";
 import { openPacketLoop } from "./io/packet-loop.ts";
+import { queueWords } from "./tables/packet-memory.ts";
 import { SharedState } from "./tables/shared-state.ts";
 import type { Answer, Request, WorkerStart } from "./worker-protocol.ts";
 
@@ -17,6 +18,8 @@ const receiveSlots = 32;
 const scratchSlots = 64;
 /** The longest wait: flows age and the watchdog is fed without traffic too. */
 const waitMs = 250;
+/** What reading a TUN queue gives when its device was deleted (drivers/net/tun.c). Node's table of errnos lacks it. */
+const EBADFD = 77;
 
 const start = workerData as WorkerStart;
 const port = parentPort!;
@@ -47,10 +50,12 @@ function run(): void {
     wake: (worker) => native.eventSignal(start.eventFds[worker]!),
   });
   answer({ kind: "ready", memoryBytes: forwarder.conntrack.bytes + io.layout.totalBytes });
+  const tun = io.devices[0]!;
   let seen = 0;
   let running = true;
   while (running) {
     forwarder.breath(waitMs);
+    if (tun.counts[queueWords.lastErrno] === EBADFD) throw new Error("the TUN device is gone: somebody deleted it");
     if (shared.requests(start.worker) === seen) continue;
     seen = shared.requests(start.worker);
     running = serve(forwarder);
