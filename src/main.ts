@@ -50,6 +50,7 @@ export async function runDaemon(config: Config, log: Log): Promise<void> {
     await notifier.stopping();
     await cleanup.run(log);
   }
+  if (!cleanup.wentWell) throw new Error("not everything could be undone; the next start tries again");
 }
 
 async function startUp(
@@ -62,7 +63,8 @@ async function startUp(
   const startedAt = performance.now();
   for (const sentence of await recover(config.tun.name)) log.warn(sentence);
   const journal = new Journal(config.tun.name);
-  cleanup.add("journal", () => journal.close());
+  // What could not be undone stays in it for the next start.
+  cleanup.add("journal", () => journal.entries.length > 0 || journal.close());
 
   // Devices. All are opened here, in order: a socket's place in its fanout group is its worker.
   const uplinks = await readUplinks(config);
@@ -98,10 +100,15 @@ async function startUp(
         reopenUplinkSockets(socketFds[index]!, socketOptions(config, uplink));
     }
     logChanges(log, current, previous);
-    publish(config, shared, current);
-    pool.wake();
+    // The drop first: a reply to a new address must never find the router's own stack.
+    firewall.refresh(current).then(
+      () => {
+        publish(config, shared, current);
+        pool.wake();
+      },
+      (error: Error) => end.fail(error.message),
+    );
     steering?.update(current).catch((error: Error) => log.error({ err: error }, "routes could not follow the uplinks"));
-    firewall.refresh(current).catch((error: Error) => end.fail(error.message));
   };
   const watch = await watchUplinks(config, journal, {
     onUpdate: (current, previous) => {
@@ -243,6 +250,7 @@ function closeAll(fds: readonly number[]): void {
 
 /** What undoes each step of the start, run backwards; one that fails does not keep the others from running. */
 class Cleanup {
+  wentWell = true;
   readonly #steps: { name: string; undo: () => unknown }[] = [];
 
   add(name: string, undo: () => unknown): void {
@@ -254,6 +262,7 @@ class Cleanup {
       try {
         await undo();
       } catch (error) {
+        this.wentWell = false;
         log.error({ err: error as Error }, `${name} could not be undone`);
       }
     }
