@@ -14,11 +14,11 @@ export const protocol = 83;
 /** A routing policy rule. Absent fields do not restrict. */
 export interface Rule {
   readonly priority: number;
-  /** An address, without length; "0.0.0.0" matches lookups whose source is not chosen yet. */
+  /** An address, without length. */
   readonly from?: string;
   readonly iif?: string;
   readonly oif?: string;
-  readonly action: { readonly table: number; readonly suppressPrefixLength?: number } | "blackhole" | "unreachable";
+  readonly action: { readonly table: number; readonly suppressPrefixLength?: number } | "blackhole";
 }
 
 export interface Route {
@@ -90,7 +90,7 @@ interface RouteRow {
 
 /** rtnetlink.h: what `ip -N` prints for a route's type and a rule's action. */
 const typeNames: Record<string, Route["type"]> = { "7": "unreachable", "9": "throw" };
-const actionNames: Record<string, "blackhole" | "unreachable"> = { "6": "blackhole", "7": "unreachable" };
+const blackholeAction = "6";
 
 export async function ip(...args: string[]): Promise<void> {
   await run("ip", args);
@@ -229,16 +229,15 @@ function ruleRows(): Promise<RuleRow[]> {
 
 function toRule(row: RuleRow): Rule {
   const suppress = row.suppress_prefixlen;
-  const named = actionNames[row.action ?? ""];
   return {
     priority: row.priority,
     ...(row.src === "all" ? {} : { from: row.src }),
     ...(row.iif === undefined ? {} : { iif: row.iif }),
     ...(row.oif === undefined ? {} : { oif: row.oif }),
-    action: named ?? {
-      table: Number(row.table),
-      ...(suppress === undefined ? {} : { suppressPrefixLength: suppress }),
-    },
+    action:
+      row.action === blackholeAction
+        ? "blackhole"
+        : { table: Number(row.table), ...(suppress === undefined ? {} : { suppressPrefixLength: suppress }) },
   };
 }
 

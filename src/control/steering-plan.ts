@@ -5,27 +5,23 @@
  * Rules in their order, in a band of priorities below `main`; the kernel takes the first that finds a
  * route. T is the steering table, T1, T2, ... are the uplinks' own.
  *
- *     1  from ADDRESS1 iif lo   T1, but not its default   bound to an uplink's address: the uplinks' networks through that uplink
- *     2                         main, but not its default everything that main knows a way to goes there directly
- *     3  iif TUN                blackhole                 from the TUN, and main knows no way inside
- *     4  from ADDRESS1 iif lo   T1                        bound to an uplink's address: its own default route
- *     5  oif WAN1               T1                        bound to an uplink's interface: the same
- *     6  iif LAN                T                         steered
- *     7  iif lo                 T                         steered, the machine's own (local: true)
+ *     1  from ADDRESS1 iif lo   T1, but not its default     sent from an uplink's address: the uplinks' networks
+ *     2                         main, but not its default   where main knows a way, it is taken
+ *     3  iif TUN                blackhole                   from the TUN, and main knows no way inside
+ *     4  from ADDRESS1 iif lo   T1                          sent from an uplink's address: everything else
+ *     5  oif WAN1               T1                          sent by a socket that is bound to an uplink's interface
+ *     6  iif LAN                T                           steered
+ *     7  iif lo                 T                           steered, the machine's own (local: true)
  *
  * Why 1 comes before 2 and is not merely 4: a service on ADDRESS1 that answers a host on the LAN must
  * find the LAN in main, so main's networks come before T1's default. But main also has the *other*
  * uplinks' networks, and a packet from ADDRESS1 must not leave there: T1 has them by way of its own
  * gateway, and 1 looks there first. It also keeps two uplinks apart that have the same network.
  *
- * `iif lo` means "sent by this machine"; the kernel's reverse-path check asks the same way. It asks,
- * for a reply from X that enters by the TUN for host H: which way to X, from H? Rule 7 answers with
- * the TUN. With `local: false` there is no rule 7, main's default answers, and with rp_filter 2 on the
- * TUN any answer passes. When main has no default route either, nothing answers and the kernel drops
- * the reply; hence two rules behind main:
- *
- *     8  from 0.0.0.0 iif lo    unreachable               a socket that has no source yet: stays as it was, without a route
- *     9  iif lo                 T                         the reverse-path check
+ * `iif lo` means "sent by this machine". The kernel's reverse-path check of a reply that enters by the
+ * TUN asks these rules too, as a packet that goes the other way: from the LAN, or from this machine
+ * (fib_validate_source in net/ipv4/fib_frontend.c). Rules 6 and 7 answer it, so replies pass also when
+ * main has no default route.
  *
  * Rule 3 stands for "nothing leaves untranslated": what the translator hands back is for the inside,
  * and if main has lost the way there, its default would send it out of an uplink.
@@ -43,23 +39,19 @@ import type { UplinkSnapshot } from "./uplink-snapshot.ts";
 
 /** The priorities and tables of one instance; several instances take different slots. */
 export interface Slot {
-  /** Rules 1 to 7 take this priority and the next six. */
+  /** Rule 1; the others follow. */
   readonly firstPriority: number;
-  /** Rules 8 and 9, behind main (32766). */
-  readonly lastResortPriority: number;
   /** T; the uplinks' own tables follow. */
   readonly firstTable: number;
 }
 
 export const prioritiesPerSlot = 10;
-export const lastResortPriorities = 2;
 export const tablesPerSlot = 17;
 export const slotCount = 1000;
 
 export function slotAt(index: number): Slot {
   return {
     firstPriority: 20_000 + index * prioritiesPerSlot,
-    lastResortPriority: 40_000 + index * prioritiesPerSlot,
     firstTable: 8300 + index * tablesPerSlot,
   };
 }
@@ -79,10 +71,6 @@ export function planRules(config: Config, uplinks: readonly UplinkSnapshot[], sl
   rules.push({ priority: at(3), iif: config.tun.name, action: "blackhole" });
   for (const lan of config.steer.interfaces) rules.push({ priority: at(6), iif: lan, action: steered });
   if (config.steer.local) rules.push({ priority: at(7), iif: "lo", action: steered });
-  else {
-    rules.push({ priority: slot.lastResortPriority, from: "0.0.0.0", iif: "lo", action: "unreachable" });
-    rules.push({ priority: slot.lastResortPriority + 1, iif: "lo", action: steered });
-  }
   return rules.sort((a, b) => a.priority - b.priority);
 }
 

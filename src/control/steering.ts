@@ -27,7 +27,6 @@ import type { Journal } from "./journal.ts";
 import type { JournalEntry } from "./journal-file.ts";
 import { planReservation, reservePorts } from "./reserved-ports.ts";
 import {
-  lastResortPriorities,
   planRoutes,
   planRules,
   prioritiesPerSlot,
@@ -92,11 +91,10 @@ export async function applySteering(
 /** What to note in the journal; undone in reverse, rules first, so that no rule outlives its table's routes. */
 function planEntries(config: Config, slot: Slot, journal: Journal): JournalEntry[] {
   const { firstPort, lastPort } = config.nat;
-  const { firstPriority, lastResortPriority, firstTable } = slot;
+  const { firstPriority, firstTable } = slot;
   return [
     { kind: "reservedPorts", ...planReservation(firstPort, lastPort, journal.otherReservations()) },
     { kind: "routes", firstTable, lastTable: firstTable + tablesPerSlot - 1 },
-    { kind: "rules", firstPriority: lastResortPriority, lastPriority: lastResortPriority + lastResortPriorities - 1 },
     { kind: "rules", firstPriority, lastPriority: firstPriority + prioritiesPerSlot - 1 },
   ];
 }
@@ -130,11 +128,8 @@ function tunMtu(uplinks: readonly UplinkSnapshot[]): number {
 }
 
 async function reconcile(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot): Promise<void> {
-  const { firstPriority, lastResortPriority, firstTable } = slot;
-  const rules = [
-    ...(await listOwnRules(firstPriority, firstPriority + prioritiesPerSlot - 1)),
-    ...(await listOwnRules(lastResortPriority, lastResortPriority + lastResortPriorities - 1)),
-  ];
+  const { firstPriority, firstTable } = slot;
+  const rules = await listOwnRules(firstPriority, firstPriority + prioritiesPerSlot - 1);
   const routes = await listOwnRoutes(firstTable, firstTable + tablesPerSlot - 1);
   // Routes before rules, so that no rule leads to a table that is still to be filled.
   await makeUp(routes, planRoutes(config, uplinks, slot), routeArguments, addRoute, removeRoute);
@@ -168,8 +163,8 @@ async function findFreeSlot(ifindex: number, tablesNeeded: number): Promise<Slot
   const used = await usedByRules();
   for (let attempt = 0; attempt < slotCount; attempt++) {
     const slot = slotAt((ifindex + attempt) % slotCount);
-    const { firstPriority, lastResortPriority, firstTable } = slot;
-    const priorities = [...count(firstPriority, prioritiesPerSlot), ...count(lastResortPriority, lastResortPriorities)];
+    const { firstPriority, firstTable } = slot;
+    const priorities = count(firstPriority, prioritiesPerSlot);
     const tables = count(firstTable, tablesNeeded);
     if (priorities.some((priority) => used.priorities.has(priority)) || tables.some((table) => used.tables.has(table)))
       continue;

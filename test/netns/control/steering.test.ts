@@ -14,6 +14,12 @@ const modem2 = "198.51.100.1";
 const wan0Address = "203.0.113.2";
 const wan1Address = "198.51.100.2";
 
+/** With their gateways, which cannot be learnt where main has no default route. */
+const uplinks = [
+  { name: "isp1", interface: "wan0", gateway: "203.0.113.1", weight: 1, tier: 1 },
+  { name: "isp2", interface: "wan1", gateway: modem2, weight: 1, tier: 1 },
+];
+
 let lab: Lab;
 let running: Control[] = [];
 
@@ -91,10 +97,12 @@ describe("while sluice runs", () => {
   });
 
   it("keeps a socket that is bound to an uplink's interface there, with the uplink's address", async () => {
-    await start();
-    const { stdout } = await router(["ip", "route", "get", server, "oif", "wan1"]);
-    expect(stdout).toContain(`via ${modem2} dev wan1`);
-    expect(stdout).toContain(`src ${wan1Address}`);
+    await withoutDefaultRoutes(async () => {
+      await start({ uplinks });
+      const { stdout } = await router(["ip", "route", "get", server, "oif", "wan1"]);
+      expect(stdout).toContain(`via ${modem2} dev wan1`);
+      expect(stdout).toContain(`src ${wan1Address}`);
+    });
   });
 
   it("lets a service on an uplink's address answer a LAN host directly", async () => {
@@ -130,10 +138,6 @@ describe("while sluice runs", () => {
 
   it.each([true, false])("passes the reverse-path check without a default route in main (local: %s)", async (local) => {
     await withoutDefaultRoutes(async () => {
-      const uplinks = [
-        { name: "isp1", interface: "wan0", gateway: "203.0.113.1", weight: 1, tier: 1 },
-        { name: "isp2", interface: "wan1", gateway: modem2, weight: 1, tier: 1 },
-      ];
       await start({ steer: { interfaces: ["lan0"], local }, uplinks });
       expect(await routeGet(client1, "from", server, "iif", tun)).toBe("lan0");
       expect(await routeGet(server, "from", client1, "iif", "lan0")).toBe(tun);
