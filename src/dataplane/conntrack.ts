@@ -8,12 +8,14 @@
  * closed longest ago; for TCP alone, one in use towards other remotes. UDP ports are never shared.
  *
  * Ageing. Every flow is either on the timer wheel or, once its TCP connection is over, in its
- * uplink's list of closed flows, oldest first: that list is both the queue of expiry and the queue
- * of recycling. The timeout follows from protocol and state; `expire` does a bounded amount a turn.
+ * uplink's list of closed flows, least recently used first: that list is both the queue of expiry and
+ * the queue of recycling. The timeout follows from protocol and state; `expire` does a bounded amount
+ * a turn. A closed flow no longer counts as its host's: it gives way to any other, so it takes nothing
+ * from anyone, and a host may open short connections for as long as it likes.
  *
  * Invariants: no two flows have one reply tuple (never two flows with one external tuple); a flow
  * is in exactly one list; a mapping's `uses` is the number of flows that name it; a host's count is
- * the number of its flows. A flow never changes uplink, mapped address or mapped port.
+ * the number of its flows that are not over. A flow never changes uplink, mapped address or mapped port.
  */
 import { FlowTable, flowWord, flowWords } from "../tables/flow-table.ts";
 import { HostTable } from "../tables/host-table.ts";
@@ -118,19 +120,17 @@ export class Conntrack {
     return flow;
   }
 
-  /** Whether this TCP segment may go on in this flow's state; the state follows it. */
+  /** Lets the state of a TCP flow follow a segment. */
   trackTcp(flow: number, direction: number, flags: number, nowMs: number): void {
     const words = this.flows.words;
     const at = flow * flowWords + flowWord.state;
     const before = words[at]!;
     const after = nextTcpState(before, direction, flags);
-    if (after === before) return;
+    if (after === before && !isOver(after)) return;
     words[at] = after;
-    if (isOver(after)) {
-      if (!isOver(before)) this.#retire(flow);
-    } else if (isOver(before) || (isOpen(before) && !isOpen(after))) {
-      this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocolTcp, after));
-    }
+    if (isOver(after)) this.#retire(flow);
+    else if (isOver(before)) this.#revive(flow, nowMs);
+    else if (isOpen(before) && !isOpen(after)) this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocolTcp, after));
   }
 
   /** Ends up to `budget` flows whose time is over. */
@@ -161,7 +161,7 @@ export class Conntrack {
     const uplink = outside & 0xff;
     const mapping = words[row + flowWord.mapping]!;
     this.#lists.remove(flow);
-    this.#hosts.removeFlow(words[row + flowWord.host]!);
+    this.#releaseHost(row);
     this.flows.close(flow);
     if (mapping !== 0 && this.mappings.release(mapping)) this.#pool(uplink, protocol).release(outside >>> 16);
     this.#count(protocol, uplink, -1);
@@ -240,11 +240,30 @@ export class Conntrack {
     return false;
   }
 
-  /** Moves a flow whose connection is over into its uplink's list of closed ones. */
+  /** Moves a flow whose connection is over to the end of its uplink's list of closed ones, and does so again with every packet. */
   #retire(flow: number): void {
+    const row = flow * flowWords;
+    const uplink = this.flows.words[row + flowWord.outside]! & 0xff;
     this.#lists.remove(flow);
-    const uplink = this.flows.words[flow * flowWords + flowWord.outside]! & 0xff;
     this.#lists.append(wheelSlots + uplink, flow);
+    this.#releaseHost(row);
+  }
+
+  /** A flow that was over has been opened again. Its host may exceed its share by it: the flow was there already. */
+  #revive(flow: number, nowMs: number): void {
+    const words = this.flows.words;
+    const row = flow * flowWords;
+    const host = this.#hosts.findOrInsert(words[row + flowWord.inside]!);
+    if (host !== 0) this.#hosts.addFlow(host);
+    words[row + flowWord.host] = host;
+    this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocolTcp, words[row + flowWord.state]!));
+  }
+
+  #releaseHost(row: number): void {
+    const words = this.flows.words;
+    const host = words[row + flowWord.host]!;
+    if (host !== 0) this.#hosts.removeFlow(host);
+    words[row + flowWord.host] = 0;
   }
 
   #idleMs(row: number, nowMs: number): number {
