@@ -1,0 +1,116 @@
+/**
+ * The frame of the traffic tests: a lab, sluice in its router with one worker and with two, and a sniffer
+ * on all uplinks during every test, which must have seen nothing that must not leave the router.
+ *
+ *     describeForwarding("a ping", { lab: { name: "ping" } }, (scene) => {
+ *       it("is answered", () => scene.lab.exec("client1", ["ping", "-c", "1", server]));
+ *     });
+ */
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFailed } from "vitest";
+import { requestJson } from "../../src/control/client.ts";
+import type { FlowReport, StatusReport } from "../../src/control/report.ts";
+import { type Lab, type LabOptions, openLab } from "./lab.ts";
+import { labConfig, type Sluice } from "./sluice.ts";
+
+export interface ForwardingOptions {
+  lab: LabOptions;
+  /** Keys of sluice's configuration beside the lab's own (`labConfig`). */
+  config?: object;
+  /** Starts what every test needs in the lab: servers. They serve the daemons of all numbers of workers. */
+  prepare?: (lab: Lab) => Promise<unknown>;
+}
+
+/** Declares `tests` once for each number of workers. What `scene` holds is there when a test runs. */
+export function describeForwarding(story: string, options: ForwardingOptions, tests: (scene: Scene) => void): void {
+  describe(story, () => {
+    const scene = new Scene();
+    beforeAll(async () => {
+      scene.lab = await openLab(options.lab);
+      await options.prepare?.(scene.lab);
+    });
+    afterAll(() => scene.lab?.close());
+    describe.each([1, 2])("by %i worker(s)", (workers) => {
+      beforeAll(async () => {
+        scene.workers = workers;
+        await scene.start(options.config ?? {});
+      });
+      afterAll(async () => {
+        expect(await scene.sluice.stop(), "the daemon's exit status").toBe(0);
+      });
+      watch(scene);
+      tests(scene);
+    });
+  });
+}
+
+export class Scene {
+  lab!: Lab;
+  sluice!: Sluice;
+  workers!: number;
+
+  /** Starts a daemon with these keys beside the lab's own, and returns when traffic goes through it. */
+  async start(config: object): Promise<void> {
+    this.sluice = await this.lab.sluice(labConfig(this.lab, { workers: this.workers, ...config }));
+    await this.sluice.waitFor(/is forwarding/);
+  }
+
+  /** Ends the daemon and starts another one; the sniffer goes on. */
+  async restart(config: object): Promise<void> {
+    expect(await this.sluice.stop(), "the daemon's exit status").toBe(0);
+    await this.start(config);
+  }
+
+  /** What `sluice status --json` prints, without the time that a command takes to start. */
+  status(): Promise<StatusReport> {
+    return requestJson(this.sluice.socket, "/status");
+  }
+
+  /** What `sluice flows --json` prints. */
+  flows(): Promise<FlowReport[]> {
+    return requestJson(this.sluice.socket, "/flows");
+  }
+
+  /** How many packets were dropped for this reason. */
+  async drops(reason: string): Promise<number> {
+    return (await this.status()).drops[reason] ?? 0;
+  }
+}
+
+function watch(scene: Scene): void {
+  beforeEach(async () => {
+    onTestFailed(async () => console.log(JSON.stringify(await scene.status(), null, 1), scene.sluice.output));
+    const sniffer = await scene.lab.sniff();
+    const daemon = scene.sluice;
+    const before = await faultsOf(scene);
+    return async () => {
+      expect(await sniffer.stop(), "what left an uplink and must not").toEqual([]);
+      const after = await faultsOf(scene);
+      // A daemon that was started within the test counts from nothing.
+      expect(after, "packets that were spoilt").toEqual(scene.sluice === daemon ? before : {});
+    };
+  });
+  afterEach(() => {
+    expect(scene.sluice.output, "the daemon's log").not.toMatch(/"level":"(error|fatal)"/);
+  });
+}
+
+/** Reasons that mean that a packet was spoilt or sent the wrong way; the lab does neither, so it was sluice. */
+const faults =
+  /^(ip-.*|vnet-header|tcp-truncated|tcp-flags|udp-length|icmp-truncated|icmp-checksum|fragment-.*|wrong-uplink|own-address|bad-.*|mailbox-full)$/;
+
+async function faultsOf(scene: Scene): Promise<Record<string, number>> {
+  const { drops } = await scene.status();
+  return Object.fromEntries(Object.entries(drops).filter(([reason]) => faults.test(reason)));
+}
+
+/** Uplinks with these weights, the first of them the lab's first. */
+export function weighted(...weights: number[]): { uplinks: object[] } {
+  return { uplinks: weights.map((weight, index) => ({ name: `isp${index + 1}`, interface: `wan${index}`, weight })) };
+}
+
+export function countBy<T>(items: readonly T[], key: (item: T) => string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const item of items) counts[key(item)] = (counts[key(item)] ?? 0) + 1;
+  return counts;
+}
