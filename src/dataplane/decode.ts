@@ -105,7 +105,10 @@ export function decode(
   const start = at - linkBytes;
   const offload = offloadOf(view, start - vnetBytes);
   rows[p + packetWord.offload] = offload;
-  return offload === 0 || offloadOk(view, start, l4, protocol, offload) ? verdict.forward : verdict.vnetHeader;
+  if (offload === 0) return verdict.forward;
+  // No card can finish the checksum of a fragment, or segment it.
+  const isTrue = fragment === 0 && offloadOk(view, start, at + totalLength, l4, protocol, offload);
+  return isTrue ? verdict.forward : verdict.vnetHeader;
 }
 
 function decodeTcp(view: DataView, l4: number, bytes: number, rows: Int32Array, p: number): number {
@@ -156,10 +159,12 @@ function setPorts(rows: Int32Array, p: number, ports: number): number {
   return verdict.forward;
 }
 
-/** Whether a vnet header that asks for something tells the truth about the packet. `start` is the first byte after it. */
-function offloadOk(view: DataView, start: number, l4: number, protocol: number, offload: number): boolean {
+/** Whether a vnet header that asks for something tells the truth about the packet. It stands before `start`, and the packet ends at `end`. */
+function offloadOk(view: DataView, start: number, end: number, l4: number, protocol: number, offload: number): boolean {
   const header = start - vnetBytes;
   if (!isPartial(offload)) return false;
+  // Beyond the end the kernel refuses to send it (EINVAL); a short one it corrects.
+  if (start + view.getUint16(header + vnet.headerLength, true) > end) return false;
   if (start + view.getUint16(header + vnet.checksumStart, true) !== l4) return false;
   const offset = view.getUint16(header + vnet.checksumOffset, true);
   if (protocol === protocolTcp ? offset !== tcp.checksum : protocol !== protocolUdp || offset !== udp.checksum)
