@@ -97,7 +97,8 @@ function uplinkReport(config: Config, snapshot: UplinkSnapshot, index: number, t
 
 function drops(tun: string, totals: Totals): Record<string, number> {
   const named: Record<string, number> = {};
-  for (let reason = 1; reason < dropNames.length; reason++) named[dropNames[reason]!] = totals.sum(counter.drops + reason);
+  for (let reason = 1; reason < dropNames.length; reason++)
+    named[dropNames[reason]!] = totals.sum(counter.drops + reason);
   named["send-refused"] = totals.sum(counter.sendRefused);
   named["tun-queue-full"] = tunQueueDrops(tun);
   return Object.fromEntries(Object.entries(named).filter(([, count]) => count > 0));

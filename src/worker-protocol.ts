@@ -26,11 +26,8 @@ export interface WorkerStart {
   errorSource: number;
 }
 
-export type Request =
-  | { kind: "flows"; id: number; uplink: number; limit: number }
-  | { kind: "stop" };
+export type Request = { kind: "flows"; id: number; uplink: number; limit: number } | { kind: "stop" };
 
 export type Answer =
   /** The loop runs. `memoryBytes`: tables and packet memory. */
-  | { kind: "ready"; memoryBytes: number }
-  | { kind: "flows"; id: number; flows: ListedFlow[] };
+  { kind: "ready"; memoryBytes: number } | { kind: "flows"; id: number; flows: ListedFlow[] };
