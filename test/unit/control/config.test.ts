@@ -61,7 +61,7 @@ balance: { key: source }
 nat:
   ports: 20000-29999
   mapping: address-and-port-dependent
-  filtering: endpoint-independent
+  filtering: address-and-port-dependent
   timeouts: { tcpEstablished: 5d, udp: 2m30s }
 limits: { flows: 4096 }
 workers: 4
@@ -78,7 +78,7 @@ control: { socket: /tmp/s }
     ]);
     expect(config.balance.key).toBe("source");
     expect(config.nat).toMatchObject({ firstPort: 20_000, lastPort: 29_999, mapping: "address-and-port-dependent" });
-    expect(config.nat.filtering).toBe("endpoint-independent");
+    expect(config.nat.filtering).toBe("address-and-port-dependent");
     expect(config.nat.timeouts).toMatchObject({ tcpEstablishedMs: 432_000_000, udpMs: 150_000 });
     expect(config.limits).toEqual({ flows: 4096, flowsPerHost: 4096 });
     expect(config).toMatchObject({ workers: 4, log: { level: "debug" }, control: { socket: "/tmp/s" } });
