@@ -1,0 +1,326 @@
+/**
+ * Connection tracking against a model of plain objects: thousands of random operations on tables so
+ * small that everything runs out all the time. The model does not choose ports, which is random, but
+ * judges every choice; it knows exactly which flows may and which must be gone.
+ */
+import { expect, test } from "vitest";
+import { Conntrack } from "../../src/dataplane/conntrack.ts";
+import { isOpen, isOver, nextTcpState } from "../../src/dataplane/tcp-state.ts";
+import { dropNames } from "../../src/dataplane/verdict.ts";
+import { flowWord, flowWords, original, reply } from "../../src/tables/flow-table.ts";
+import { SharedState } from "../../src/tables/shared-state.ts";
+import { ACK, FIN, ICMP, RST, randomFrom, SYN, TCP, UDP } from "../support/packets.ts";
+import { checkInvariants } from "./invariants.ts";
+
+const limits = { flows: 24, flowsPerHost: 9, firstPort: 1000, lastPort: 1003, uplinks: 2 };
+const timeouts = { tcpEstablishedMs: 3_000_000, tcpTransitoryMs: 240_000, udpMs: 300_000, icmpMs: 60_000 };
+const addresses = [0xcb00_7102 | 0, 0xc633_6402 | 0];
+/** Where the stopwatch of a flow may be off: an idle flow ends within a second of its time. */
+const graceMs = 1000;
+
+interface ModelFlow {
+  key: string;
+  flow: number;
+  inside: number;
+  insidePort: number;
+  remote: number;
+  remotePort: number;
+  protocol: number;
+  uplink: number;
+  address: number;
+  port: number;
+  state: number;
+  lastSeenMs: number;
+  /** Grows with every packet after the connection was over: the order of recycling. */
+  retired: number;
+}
+
+class Model {
+  readonly flows = new Map<string, ModelFlow>();
+  #clock = 0;
+
+  touch(flow: ModelFlow, nowMs: number): void {
+    flow.lastSeenMs = nowMs;
+  }
+
+  segment(flow: ModelFlow, direction: number, flags: number): void {
+    flow.state = nextTcpState(flow.state, direction, flags);
+    flow.retired = isOver(flow.state) ? ++this.#clock : 0;
+  }
+
+  timeoutMs(flow: ModelFlow): number {
+    if (flow.protocol === UDP) return timeouts.udpMs;
+    if (flow.protocol === ICMP) return timeouts.icmpMs;
+    return isOpen(flow.state) ? timeouts.tcpEstablishedMs : timeouts.tcpTransitoryMs;
+  }
+
+  list(wanted: (flow: ModelFlow) => boolean): ModelFlow[] {
+    return [...this.flows.values()].filter(wanted);
+  }
+
+  /** Recycled flows were over, and none of their uplink that was over longer has been spared. */
+  expectRecycled(gone: readonly ModelFlow[]): void {
+    for (const flow of gone) {
+      expect(flow.retired, "only a connection that is over is recycled").toBeGreaterThan(0);
+      const spared = this.list((other) => other.uplink === flow.uplink && other.retired > 0);
+      for (const other of spared) expect(other.retired, "least recently used first").toBeGreaterThan(flow.retired);
+    }
+  }
+}
+
+class Subject {
+  readonly model = new Model();
+  readonly conntrack: Conntrack;
+  readonly #counters = new SharedState().counters(0);
+  readonly #random: () => number;
+  readonly #endpointIndependent: boolean;
+  nowMs = 5000;
+  refused: Record<string, number> = {};
+
+  constructor(seed: number, endpointIndependent: boolean) {
+    this.#random = randomFrom(seed);
+    this.#endpointIndependent = endpointIndependent;
+    this.conntrack = new Conntrack(
+      {
+        ...limits,
+        endpointIndependent,
+        timeouts,
+        worker: 0,
+        workers: 1,
+        key0: seed,
+        key1: ~seed,
+        random: randomFrom(seed + 1),
+        nowMs: this.nowMs,
+      },
+      this.#counters,
+    );
+  }
+
+  step(): void {
+    const dice = this.#random();
+    if (dice < 0.45) this.open();
+    else if (dice < 0.8) this.segment();
+    else if (dice < 0.9) this.touch();
+    else this.pass(this.#pick([1, 500, 10_000, 60_000, 100_000, 250_000]));
+    checkInvariants(this.conntrack, this.#counters);
+  }
+
+  open(): void {
+    const { model } = this;
+    const inside = 0xc0a8_0a00 + this.#pick([2, 3, 4, 5]);
+    const remote = 0xc000_0200 + this.#pick([1, 2, 3]);
+    const insidePort = this.#pick([1, 2, 3, 4, 5, 6]);
+    const protocol = this.#pick([TCP, TCP, TCP, UDP, ICMP]);
+    const remotePort = protocol === ICMP ? 0 : this.#pick([80, 81]);
+    const key = [inside, insidePort, remote, remotePort, protocol].join(" ");
+    if (model.flows.has(key)) return;
+    const ports = (insidePort << 16) | remotePort;
+    const mappedUplink = this.conntrack.mappedUplink(inside | 0, ports, protocol);
+    const uplink = mappedUplink >= 0 && this.#random() < 0.8 ? mappedUplink : this.#pick([0, 1]);
+    const address = addresses[uplink]!;
+
+    const before = model.list(() => true);
+    const mapping = this.#endpointIndependent
+      ? this.#mappingOf(inside, insidePort, protocol, uplink, address)
+      : undefined;
+    const live = before.filter((flow) => flow.inside === inside && flow.retired === 0).length;
+    const taken = new Set(before.filter((flow) => this.#ownsPort(flow, uplink, protocol)).map((flow) => flow.port));
+    const result = this.conntrack.open(inside | 0, remote | 0, ports, protocol, uplink, address, this.nowMs);
+    const gone = this.#forgetGone();
+    model.expectRecycled(gone);
+    if (result < 0) {
+      this.#expectRefusal(dropNames[-result]!, { live, before, gone, taken, protocol, remote, remotePort, uplink });
+      return;
+    }
+
+    expect(live, "the host's share was kept").toBeLessThan(limits.flowsPerHost);
+    const port = this.#portOf(result);
+    const flow: ModelFlow = {
+      ...{ key, flow: result, inside, insidePort, remote, remotePort, protocol, uplink, address, port },
+      ...{ state: 0, lastSeenMs: this.nowMs, retired: 0 },
+    };
+    this.#judgePort(flow, mapping, taken, gone);
+    model.flows.set(key, flow);
+    if (protocol === TCP) this.#track(flow, original, SYN);
+  }
+
+  segment(): void {
+    const flow = this.#pick(this.model.list(({ protocol }) => protocol === TCP));
+    if (flow === undefined) return;
+    const direction = this.#pick([original, reply]);
+    this.#track(flow, direction, this.#pick([SYN, SYN | ACK, ACK, ACK, ACK, FIN | ACK, FIN | ACK, RST]));
+  }
+
+  touch(): void {
+    const flow = this.#pick(this.model.list(() => true));
+    if (flow === undefined) return;
+    if (flow.protocol === TCP) this.#track(flow, original, ACK);
+    else this.#seen(flow);
+  }
+
+  pass(ms: number): void {
+    this.nowMs += ms;
+    this.conntrack.expire(this.nowMs, 1000);
+    for (const flow of this.#forgetGone()) {
+      expect(this.nowMs - flow.lastSeenMs, `too early: ${flow.key}`).toBeGreaterThanOrEqual(this.model.timeoutMs(flow));
+    }
+    for (const flow of this.model.flows.values()) {
+      if (this.nowMs - flow.lastSeenMs >= this.model.timeoutMs(flow) + graceMs)
+        throw new Error(`too late: ${flow.key}`);
+    }
+  }
+
+  /** Ends everything, and shows that all rows and ports are there again. */
+  finish(): void {
+    this.pass(timeouts.tcpEstablishedMs + graceMs);
+    expect([this.conntrack.flows.open, this.conntrack.mappings.open]).toEqual([0, 0]);
+    const ports = limits.lastPort - limits.firstPort + 1;
+    for (const [uplink, address] of addresses.entries()) {
+      const used = new Set<number>();
+      for (let i = 0; i < ports; i++) {
+        const inside = 0xc0a8_0b00 + i;
+        const flow = this.conntrack.open(inside | 0, 1, (7 << 16) | 9, UDP, uplink, address, this.nowMs);
+        used.add(this.#portOf(flow));
+      }
+      expect(used.size).toBe(ports);
+    }
+  }
+
+  #track(flow: ModelFlow, direction: number, flags: number): void {
+    this.conntrack.trackTcp(flow.flow, direction, flags, this.nowMs);
+    this.model.segment(flow, direction, flags);
+    this.#seen(flow);
+    expect(this.conntrack.flows.words[flow.flow * flowWords + flowWord.state]).toBe(flow.state);
+  }
+
+  /** What the forwarder does with every packet. */
+  #seen(flow: ModelFlow): void {
+    this.conntrack.flows.words[flow.flow * flowWords + flowWord.lastSeen] = this.nowMs | 0;
+    this.model.touch(flow, this.nowMs);
+  }
+
+  /** Takes the flows that are no longer there out of the model and returns them; the others are what they were. */
+  #forgetGone(): ModelFlow[] {
+    const { flows } = this.conntrack;
+    const gone: ModelFlow[] = [];
+    for (const flow of this.model.flows.values()) {
+      const ports = (flow.insidePort << 16) | flow.remotePort;
+      const hash = flows.hash(flow.inside | 0, flow.remote | 0, ports, flow.protocol);
+      const id = flows.find(hash, flow.inside | 0, flow.remote | 0, ports, flow.protocol);
+      if (id === 0) {
+        gone.push(flow);
+        continue;
+      }
+      const row = flow.flow * flowWords;
+      if (id >>> 1 !== flow.flow) throw new Error(`a flow changed its row: ${flow.key}`);
+      if (this.#portOf(flow.flow) !== flow.port) throw new Error(`a flow changed its port: ${flow.key}`);
+      if ((flows.words[row + flowWord.outside]! & 0xff) !== flow.uplink)
+        throw new Error(`a flow changed its uplink: ${flow.key}`);
+      if (flows.words[row + flowWord.mapped] !== flow.address)
+        throw new Error(`a flow changed its address: ${flow.key}`);
+    }
+    for (const flow of gone) this.model.flows.delete(flow.key);
+    return gone;
+  }
+
+  /** The findable mapping of an endpoint, when it is on this uplink and address. */
+  #mappingOf(inside: number, port: number, protocol: number, uplink: number, address: number): number | undefined {
+    const { mappings } = this.conntrack;
+    const mapping = mappings.find(inside | 0, port, protocol);
+    if (mapping === 0 || mappings.uplink(mapping) !== uplink || mappings.address(mapping) !== address) return undefined;
+    return mappings.port(mapping);
+  }
+
+  #ownsPort(flow: ModelFlow, uplink: number, protocol: number): boolean {
+    const isOwner = this.conntrack.flows.words[flow.flow * flowWords + flowWord.mapping] !== 0;
+    return isOwner && flow.uplink === uplink && flow.protocol === protocol;
+  }
+
+  #judgePort(flow: ModelFlow, mapping: number | undefined, taken: Set<number>, gone: readonly ModelFlow[]): void {
+    expect(flow.port).toBeGreaterThanOrEqual(limits.firstPort);
+    expect(flow.port).toBeLessThanOrEqual(limits.lastPort);
+    const others = this.model.list((other) => other.uplink === flow.uplink && other.protocol === flow.protocol);
+    const isFree = (port: number) =>
+      !others.some(
+        (other) => other.port === port && other.remote === flow.remote && other.remotePort === flow.remotePort,
+      );
+    expect(isFree(flow.port), "no two flows have one reply tuple").toBe(true);
+    // A mapping whose last flow was recycled to make room is gone with it.
+    const isMapped =
+      mapping !== undefined && others.some((other) => this.#sameEndpoint(other, flow) && other.port === mapping);
+    if (isMapped && isFree(mapping)) expect(flow.port, "endpoint-independent").toBe(mapping);
+    else if (flow.protocol !== TCP) expect([...taken].includes(flow.port) && gone.length === 0, "unshared").toBe(false);
+    else {
+      const all = Array.from({ length: limits.lastPort - limits.firstPort + 1 }, (_, i) => limits.firstPort + i);
+      const unused = all.filter((port) => !taken.has(port));
+      if (unused.length > 0 && unused.every(isFree))
+        expect(unused.includes(flow.port) || gone.length > 0, "an unused port before a shared one").toBe(true);
+    }
+  }
+
+  #sameEndpoint(a: ModelFlow, b: ModelFlow): boolean {
+    return a.inside === b.inside && a.insidePort === b.insidePort;
+  }
+
+  #expectRefusal(
+    name: string,
+    was: {
+      live: number;
+      before: ModelFlow[];
+      gone: ModelFlow[];
+      taken: Set<number>;
+      protocol: number;
+      remote: number;
+      remotePort: number;
+      uplink: number;
+    },
+  ): void {
+    this.refused[name] = (this.refused[name] ?? 0) + 1;
+    const ports = limits.lastPort - limits.firstPort + 1;
+    if (name === "host-flow-limit") expect(was.live).toBeGreaterThanOrEqual(limits.flowsPerHost);
+    else if (name === "flow-table-full") {
+      expect(was.before).toHaveLength(limits.flows);
+      expect(was.before.filter((flow) => flow.retired > 0)).toHaveLength(0);
+    } else {
+      expect(name).toBe("no-port");
+      if (was.protocol !== TCP) expect(was.taken.size).toBe(ports);
+      else {
+        const towards = this.model.list(
+          (flow) =>
+            flow.protocol === TCP &&
+            flow.uplink === was.uplink &&
+            flow.remote === was.remote &&
+            flow.remotePort === was.remotePort,
+        );
+        expect(new Set(towards.map((flow) => flow.port)).size, "every port talks to this remote").toBe(ports);
+      }
+    }
+  }
+
+  #portOf(flow: number): number {
+    return this.conntrack.flows.words[flow * flowWords + flowWord.outside]! >>> 16;
+  }
+
+  #pick<T>(choices: readonly T[]): T {
+    return choices[Math.floor(this.#random() * choices.length)]!;
+  }
+}
+
+const seeds = [1, 2, 3, 4];
+
+test.each(seeds.flatMap((seed) => [true, false].map((independent) => [seed, independent] as const)))(
+  "conntrack does what the model says (seed %i, endpoint-independent %s)",
+  (seed, independent) => {
+    const subject = new Subject(seed, independent);
+    for (let i = 0; i < 3000; i++) {
+      try {
+        subject.step();
+      } catch (error) {
+        throw new Error(`seed ${seed}, operation ${i}`, { cause: error });
+      }
+    }
+    subject.finish();
+    // The test is worth something only where things do run out.
+    expect(Object.keys(subject.refused).sort()).toEqual(["flow-table-full", "host-flow-limit", "no-port"]);
+  },
+);
