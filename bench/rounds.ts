@@ -70,6 +70,7 @@ async function runOnce(lab: Lab, scenario: Scenario, contender: Contender, optio
     return { ...outcome, seconds, cpuSeconds, firstUplinkShare, smallestShare, drops: await running.drops() };
   } finally {
     await running.stop();
+    await scenario.settle?.(lab);
   }
 }
 

@@ -49,7 +49,7 @@ function rowsOf({ name, unit, target, summaries, failures }: ScenarioResult): st
       "",
       "failed",
       contender,
-      `round ${round + 1}: ${message.split("\n", 1)[0]!.slice(0, 60)}`,
+      `round ${round + 1}: ${message.replaceAll(/\s+/g, " ").slice(0, 80)}`,
       "",
       "failed",
     ]);

@@ -48,6 +48,8 @@ export interface Scenario {
   /** Sets up what the lab needs besides, before the first round. */
   prepare?(lab: Lab): Promise<void>;
   run(context: RunContext): Promise<Outcome>;
+  /** Takes away what a run left in the lab and the next would find. */
+  settle?(lab: Lab): Promise<void>;
 }
 
 export interface RunContext {

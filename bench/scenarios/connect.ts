@@ -1,4 +1,5 @@
 /** Connections opened and closed a second (bench/tools/connect-rate.c). */
+import type { Lab } from "../../test/support/lab.ts";
 import type { Outcome, RunContext } from "../types.ts";
 
 const processes = 2;
@@ -29,4 +30,14 @@ export async function runConnect({ lab, clients, tools, warmUpMs, runMs }: RunCo
   } finally {
     await server.stop();
   }
+}
+
+/** Room for as many closed connections as a run makes: without it the server would answer their last packets by a reset. */
+export async function prepareConnect(lab: Lab): Promise<void> {
+  await lab.exec("server", ["sysctl", "-qw", "net.ipv4.tcp_max_tw_buckets=1000000"]);
+}
+
+/** Ends the server's closed connections, which would wait for a minute. */
+export async function settleConnect(lab: Lab): Promise<void> {
+  await lab.exec("server", ["ss", "--kill", "--tcp", "--numeric", "state", "time-wait"]);
 }

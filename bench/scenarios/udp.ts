@@ -15,7 +15,7 @@ interface SenderReport {
   waitedSeconds: number;
 }
 
-/** Every client sends to a receiver of its own. `window`: packets that each has under way at most; 0 for no limit. */
+/** Every client sends to a receiver of its own. `window`: packets that a flow has under way at most; 0 for no limit. */
 export async function runUdp(context: RunContext, window: number): Promise<Outcome> {
   const { lab, clients, tools, warmUpMs, runMs } = context;
   const run = `udp-${process.hrtime.bigint()}`;

@@ -141,14 +141,15 @@ static void finish(struct client *client, int index, bool succeeded, uint64_t no
   struct connection *connection = &client->connections[index];
   if (succeeded) client->counts.succeeded++;
   else client->counts.failed++;
-  if (succeeded && now - connection->since_ms > STALL_MS) client->counts.stalled++;
+  if (succeeded && now > connection->since_ms + STALL_MS) client->counts.stalled++;
   close(connection->fd);
   open_connection(client, index);
 }
 
 static void give_up_old(struct client *client, uint64_t now) {
   for (int i = 0; i < client->waiting; i++) {
-    if (now - client->connections[i].since_ms > GIVE_UP_MS) finish(client, i, false, now);
+    /* One that was opened after `now` was read has a later time. */
+    if (now > client->connections[i].since_ms + GIVE_UP_MS) finish(client, i, false, now);
   }
 }
 

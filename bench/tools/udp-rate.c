@@ -5,13 +5,16 @@
  *     udp-rate send SHARED ADDRESS PORT FLOWS BYTES WINDOW WARM_MS RUN_MS
  *
  * On one machine a sender without a brake measures the wrong thing: it takes the processor that the
- * forwarder needs, in order to make packets that are then thrown away. So the sender keeps at most
- * WINDOW packets under way, as TCP would: every packet carries its number, and the receiver writes the
- * highest number it saw into SHARED, a file that both map. WINDOW 0 takes the brake off.
+ * forwarder needs, in order to make packets that are then thrown away. So each flow has at most WINDOW
+ * packets under way, as TCP would: every packet carries its flow and its number there, and the receiver
+ * writes the highest number of each flow into SHARED, a file that both map. Loss does not shrink a window,
+ * since what counts is the highest number and not the sum; what nothing followed is given up after STALL_MS.
+ * WINDOW 0 takes the brake off.
+ *
+ * The receiver looks every LOOK_US for what has come, since one that is woken by every packet interrupts
+ * whoever delivers it, and that is the forwarder: it would be measured by its receiver's wake-ups.
  *
  * The sender prints {"sent", "received", "seconds", "waitedSeconds"} of the time after the warm-up.
- * Loss does not shrink the window, since what counts is the highest number and not the sum; a path
- * that lost everything under way gets a fresh window after STALL_MS.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -27,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -39,15 +43,22 @@ enum {
   MAX_BYTES = 1472,
   MAX_FLOWS = 4096,
   STALL_MS = 20,
+  LOOK_US = 100,
   RECEIVE_BUFFER_BYTES = 8 << 20,
 };
 
-/* The receiver writes the first two, the sender the third. */
 struct shared {
+  /* Written by the receiver. */
   _Atomic uint64_t received;
-  _Atomic uint32_t highest;
-  /* The number whose arrival shall end the sender's wait; 0 while it does not wait. */
+  _Atomic uint32_t highest[MAX_FLOWS];
+  /* How many must have been received to end the sender's wait; 0 while it does not wait. Written by both. */
   _Atomic uint32_t awaited;
+};
+
+/* At the head of every packet. */
+struct label {
+  uint32_t flow;
+  uint32_t sequence;
 };
 
 static _Noreturn void fail(const char *format, ...) {
@@ -92,9 +103,9 @@ static long number(const char *text, const char *what, long least, long most) {
 
 static bool is_after(uint32_t a, uint32_t b) { return (int32_t)(a - b) > 0; }
 
-static void wake_sender(struct shared *shared, uint32_t highest) {
+static void wake_sender(struct shared *shared) {
   uint32_t awaited = atomic_load(&shared->awaited);
-  if (awaited == 0 || is_after(awaited, highest)) return;
+  if (awaited == 0 || is_after(awaited, (uint32_t)shared->received)) return;
   atomic_store(&shared->awaited, 0);
   syscall(SYS_futex, &shared->awaited, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
@@ -114,71 +125,95 @@ static void receive(const char *path, uint16_t port) {
     vectors[i] = (struct iovec){bytes[i], MAX_BYTES};
     messages[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i], .msg_iovlen = 1};
   }
+  /* The usual slack of 50 us is added to every sleep. */
+  if (prctl(PR_SET_TIMERSLACK, 1000) < 0) fail("PR_SET_TIMERSLACK");
   puts("receiving");
   fflush(stdout);
-  uint32_t highest = 0;
   for (;;) {
-    int count = recvmmsg(fd, messages, RECEIVE_BATCH, MSG_WAITFORONE, NULL);
-    if (count < 0 && errno != EINTR) fail("recvmmsg");
+    int count = recvmmsg(fd, messages, RECEIVE_BATCH, MSG_DONTWAIT, NULL);
+    if (count < 0 && errno == EAGAIN) nanosleep(&(struct timespec){.tv_nsec = LOOK_US * 1000}, NULL);
+    else if (count < 0 && errno != EINTR) fail("recvmmsg");
     for (int i = 0; i < count; i++) {
-      uint32_t sequence;
-      memcpy(&sequence, bytes[i], sizeof sequence);
-      if (is_after(sequence, highest)) highest = sequence;
+      struct label label;
+      memcpy(&label, bytes[i], sizeof label);
+      if (label.flow < MAX_FLOWS && is_after(label.sequence, shared->highest[label.flow])) {
+        atomic_store_explicit(&shared->highest[label.flow], label.sequence, memory_order_relaxed);
+      }
     }
     if (count <= 0) continue;
     atomic_fetch_add(&shared->received, (uint64_t)count);
-    atomic_store(&shared->highest, highest);
-    wake_sender(shared, highest);
+    wake_sender(shared);
   }
 }
 
 /* ---- send ---- */
 
+struct flow {
+  int fd;
+  uint32_t sequence;
+  /* What is not under way any more: arrived, overtaken, or given up. */
+  uint32_t settled;
+};
+
 struct sender {
   struct shared *shared;
-  int flows[MAX_FLOWS];
-  int flow_count;
+  struct flow flows[MAX_FLOWS];
+  uint32_t flow_count;
   uint32_t window;
-  uint32_t sequence;
-  /* What is not under way any more: arrived, or given up. */
-  uint32_t settled;
+  uint64_t sent;
   uint64_t waited_ns;
   uint8_t bytes[SEND_BATCH][MAX_BYTES];
   struct iovec vectors[SEND_BATCH];
   struct mmsghdr messages[SEND_BATCH];
 };
 
-static void open_flows(struct sender *sender, const char *host, uint16_t port, int flows) {
+static void open_flows(struct sender *sender, const char *host, uint16_t port) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
   if (inet_pton(AF_INET, host, &address.sin_addr) != 1) {
     fprintf(stderr, "udp-rate: '%s' is no IPv4 address\n", host);
     exit(2);
   }
-  for (int i = 0; i < flows; i++) {
-    sender->flows[i] = socket(AF_INET, SOCK_DGRAM, 0);
-    if (sender->flows[i] < 0) fail("socket %d", i);
-    if (connect(sender->flows[i], (struct sockaddr *)&address, sizeof address) < 0) fail("connect to %s", host);
+  for (uint32_t i = 0; i < sender->flow_count; i++) {
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (fd < 0) fail("socket %u", i);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) fail("connect to %s", host);
+    sender->flows[i].fd = fd;
   }
-  sender->flow_count = flows;
 }
 
-/* Half a window at least is sent at once after a wait: a wake-up for each packet would cost more than the packet. */
+static bool has_room(struct sender *sender, uint32_t index) {
+  struct flow *flow = &sender->flows[index];
+  if (sender->window == 0) return true;
+  uint32_t highest = atomic_load_explicit(&sender->shared->highest[index], memory_order_relaxed);
+  if (is_after(highest, flow->settled)) flow->settled = highest;
+  return flow->sequence - flow->settled + SEND_BATCH <= sender->window;
+}
+
+static void send_batch(struct sender *sender, uint32_t index) {
+  struct flow *flow = &sender->flows[index];
+  for (int i = 0; i < SEND_BATCH; i++) {
+    struct label label = {index, ++flow->sequence};
+    memcpy(sender->bytes[i], &label, sizeof label);
+  }
+  sender->sent += SEND_BATCH;
+  /* A full device queue (ENOBUFS) loses packets, as a full queue anywhere does. */
+  int sent = sendmmsg(flow->fd, sender->messages, SEND_BATCH, 0);
+  if (sent < 0 && errno != ENOBUFS && errno != ECONNREFUSED) fail("sendmmsg");
+}
+
+/* All windows are full. Half of what is under way shall arrive before the next packet goes: a wake-up for each would cost more than the packet. */
 static void wait_for_room(struct sender *sender) {
   struct shared *shared = sender->shared;
-  uint64_t start = now_ns();
-  uint64_t end = start + STALL_MS * 1000000u;
-  uint32_t awaited = sender->sequence - sender->window / 2;
+  uint64_t start = now_ns(), end = start + STALL_MS * 1000000u;
+  uint32_t under_way = 0;
+  for (uint32_t i = 0; i < sender->flow_count; i++) under_way += sender->flows[i].sequence - sender->flows[i].settled;
+  uint32_t awaited = (uint32_t)atomic_load(&shared->received) + under_way / 2;
   if (awaited == 0) awaited = 1;
-  for (;;) {
+  for (uint64_t now = start;; now = now_ns()) {
     atomic_store(&shared->awaited, awaited);
-    uint32_t highest = atomic_load(&shared->highest);
-    uint64_t now = now_ns();
-    if (!is_after(awaited, highest)) {
-      sender->settled = highest;
-      break;
-    }
+    if (!is_after(awaited, (uint32_t)atomic_load(&shared->received))) break;
     if (now >= end) {
-      sender->settled = sender->sequence;
+      for (uint32_t i = 0; i < sender->flow_count; i++) sender->flows[i].settled = sender->flows[i].sequence;
       break;
     }
     struct timespec left = {.tv_nsec = (long)(end - now)};
@@ -188,29 +223,15 @@ static void wait_for_room(struct sender *sender) {
   sender->waited_ns += now_ns() - start;
 }
 
-static void send_batch(struct sender *sender, int flow) {
-  for (int i = 0; i < SEND_BATCH; i++) {
-    uint32_t sequence = ++sender->sequence;
-    memcpy(sender->bytes[i], &sequence, sizeof sequence);
-  }
-  /* A full device queue (ENOBUFS) loses packets, as a full queue anywhere does. */
-  int sent = sendmmsg(flow, sender->messages, SEND_BATCH, 0);
-  if (sent < 0 && errno != ENOBUFS && errno != ECONNREFUSED) fail("sendmmsg");
-}
-
-static bool is_full(struct sender *sender) {
-  if (sender->window == 0) return false;
-  uint32_t highest = atomic_load(&sender->shared->highest);
-  if (is_after(highest, sender->settled)) sender->settled = highest;
-  return sender->sequence - sender->settled + SEND_BATCH > sender->window;
-}
-
 static void send_until(struct sender *sender, uint64_t end) {
-  int flow = 0;
   while (now_ns() < end) {
-    if (is_full(sender)) wait_for_room(sender);
-    send_batch(sender, sender->flows[flow]);
-    flow = (flow + 1) % sender->flow_count;
+    bool sent = false;
+    for (uint32_t i = 0; i < sender->flow_count; i++) {
+      if (!has_room(sender, i)) continue;
+      send_batch(sender, i);
+      sent = true;
+    }
+    if (!sent) wait_for_room(sender);
   }
 }
 
@@ -218,12 +239,12 @@ static void send_all(char **arguments) {
   static struct sender sender;
   sender.shared = map_shared(arguments[0]);
   uint16_t port = (uint16_t)number(arguments[2], "PORT", 1, 65535);
-  int flows = (int)number(arguments[3], "FLOWS", 1, MAX_FLOWS);
-  size_t length = (size_t)number(arguments[4], "BYTES", (long)sizeof(uint32_t), MAX_BYTES);
-  sender.window = (uint32_t)number(arguments[5], "WINDOW", 0, 1 << 20);
+  sender.flow_count = (uint32_t)number(arguments[3], "FLOWS", 1, MAX_FLOWS);
+  size_t length = (size_t)number(arguments[4], "BYTES", (long)sizeof(struct label), MAX_BYTES);
+  sender.window = (uint32_t)number(arguments[5], "WINDOW", 0, 1 << 16);
   uint64_t warm_ns = (uint64_t)number(arguments[6], "WARM_MS", 0, 600000) * 1000000u;
   uint64_t run_ns = (uint64_t)number(arguments[7], "RUN_MS", 1, 600000) * 1000000u;
-  open_flows(&sender, arguments[1], port, flows);
+  open_flows(&sender, arguments[1], port);
   for (int i = 0; i < SEND_BATCH; i++) {
     sender.vectors[i] = (struct iovec){sender.bytes[i], length};
     sender.messages[i].msg_hdr = (struct msghdr){.msg_iov = &sender.vectors[i], .msg_iovlen = 1};
@@ -231,11 +252,11 @@ static void send_all(char **arguments) {
 
   send_until(&sender, now_ns() + warm_ns);
   uint64_t start = now_ns(), received = atomic_load(&sender.shared->received);
-  uint32_t sequence = sender.sequence;
+  uint64_t sent = sender.sent;
   sender.waited_ns = 0;
   send_until(&sender, start + run_ns);
   double seconds = (double)(now_ns() - start) / 1e9;
-  printf("{\"sent\": %u, \"received\": %llu, \"seconds\": %.6f, \"waitedSeconds\": %.6f}\n", sender.sequence - sequence,
+  printf("{\"sent\": %llu, \"received\": %llu, \"seconds\": %.6f, \"waitedSeconds\": %.6f}\n", (unsigned long long)(sender.sent - sent),
          (unsigned long long)(atomic_load(&sender.shared->received) - received), seconds,
          (double)sender.waited_ns / 1e9);
 }
