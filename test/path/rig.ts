@@ -53,6 +53,8 @@ export interface RigOptions extends Partial<Omit<ForwarderOptions, "io" | "share
   scratchSlots?: number;
   shared?: SharedState;
   mailboxes?: SharedArrayBuffer;
+  /** Other devices than those that `links` describes. */
+  io?: MemoryIO;
 }
 
 /** A packet that left on a device. */
@@ -78,7 +80,7 @@ export class Rig {
     this.links = links;
     this.nowMs = startMs;
     this.#worker = options.worker ?? 0;
-    this.io = new MemoryIO({ linkHeaderBytes: links, receiveSlots, scratchSlots });
+    this.io = options.io ?? new MemoryIO({ linkHeaderBytes: links, receiveSlots, scratchSlots });
     this.shared = options.shared ?? new SharedState();
     if (options.shared === undefined) {
       this.shared.lookup.fill(0);

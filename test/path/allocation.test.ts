@@ -1,0 +1,143 @@
+/** A packet costs no heap: neither on a known flow, nor when it opens or ends one, nor when it is dropped. */
+import { GCProfiler, getHeapStatistics } from "node:v8";
+import { expect, test } from "vitest";
+import { MemoryIO, type MemoryIOOptions } from "../../src/io/memory-io.ts";
+import { queueWords, slotBytes } from "../../src/tables/packet-memory.ts";
+import { counter } from "../../src/tables/shared-state.ts";
+import { ACK, echo, partialVnet, pattern, RST, SYN, tcp, udp } from "../support/packets.ts";
+import { client, Rig, server, uplinkAddresses } from "./rig.ts";
+
+/** The headers of a packet: all that forwarding changes. */
+const headerWords = 32;
+
+/** Devices that receive the packets of one turn again and again, restored in place. */
+class ReplayIO extends MemoryIO {
+  readonly #words: Int32Array;
+  #counts: number[] = [];
+  #slots = new Int32Array(0);
+  #headers = new Int32Array(0);
+  #isReplaying = false;
+
+  constructor(options: MemoryIOOptions) {
+    super(options);
+    this.#words = new Int32Array(this.memory);
+  }
+
+  /** From now on, every turn receives what has been injected since the last. */
+  record(): void {
+    super.turn(0);
+    this.#counts = this.devices.map((device) => device.counts[queueWords.receiveCount]!);
+    const slots = this.devices.flatMap((device, i) =>
+      Array.from({ length: this.#counts[i]! }, (_, slot) => (device.firstSlotAt + slot * slotBytes) / 4),
+    );
+    this.#slots = Int32Array.from(slots);
+    this.#headers = Int32Array.from(slots.flatMap((at) => [...this.#words.subarray(at, at + headerWords)]));
+    this.#isReplaying = true;
+  }
+
+  override turn(timeoutMs: number): number {
+    if (!this.#isReplaying) return super.turn(timeoutMs);
+    const slots = this.#slots;
+    const headers = this.#headers;
+    const words = this.#words;
+    for (let i = 0; i < slots.length; i++) {
+      const at = slots[i]!;
+      for (let word = 0; word < headerWords; word++) words[at + word] = headers[i * headerWords + word]!;
+    }
+    for (let i = 0; i < this.devices.length; i++) {
+      const { counts } = this.devices[i]!;
+      counts[queueWords.sendCount] = 0;
+      counts[queueWords.receiveCount] = this.#counts[i]!;
+    }
+    return slots.length;
+  }
+}
+
+function open(flows = 256): { rig: Rig; io: ReplayIO } {
+  const io = new ReplayIO({ linkHeaderBytes: [14], receiveSlots: 64, scratchSlots: 64 });
+  return { rig: new Rig({ io, flows, flowsPerHost: flows }), io };
+}
+
+/** Heap bytes that this many turns allocate, collected or not. */
+function allocatedBytes(rig: Rig, turns: number): number {
+  const profiler = new GCProfiler();
+  profiler.start();
+  let last = getHeapStatistics().used_heap_size;
+  for (let turn = 0; turn < turns; turn++) {
+    rig.nowMs++;
+    rig.forwarder.breath(0);
+  }
+  const end = getHeapStatistics().used_heap_size;
+  let bytes = 0;
+  for (const { beforeGC, afterGC } of profiler.stop()!.statistics) {
+    bytes += beforeGC.heapStatistics.usedHeapSize - last;
+    last = afterGC.heapStatistics.usedHeapSize;
+  }
+  return bytes + end - last;
+}
+
+function expectNoAllocation(rig: Rig, packetsPerTurn: number): void {
+  allocatedBytes(rig, 5000); // warms up: the compiler allocates too
+  const turns = Math.ceil(1_000_000 / packetsPerTurn);
+  const perPacket = allocatedBytes(rig, turns) / (turns * packetsPerTurn);
+  // The smallest object has 16 bytes; what a turn costs, and the profiler itself, stay below one for a packet.
+  expect(perPacket).toBeLessThan(1);
+}
+
+test("the measure sees an object that a packet would allocate", () => {
+  const { rig, io } = open();
+  rig.injectInside(udp({ source: `${client}:5000`, destination: `${server}:53` }));
+  io.record();
+  const kept: object[] = [];
+  const turn = io.turn.bind(io);
+  io.turn = (timeoutMs) => {
+    kept[0] = { timeoutMs };
+    return turn(timeoutMs);
+  };
+  expect(allocatedBytes(rig, 100_000) / 100_000).toBeGreaterThan(15);
+});
+
+test("a million packets of known flows, both ways, with and without offloads", () => {
+  const { rig, io } = open();
+  const connections = Array.from({ length: 8 }, (_, i) => {
+    const source = `${client}:${5000 + i}`;
+    const syn = rig.outOne(tcp({ source, destination: `${server}:80`, flags: SYN }));
+    const asked = rig.outOne(udp({ source, destination: `${server}:53` }));
+    const pinged = rig.outOne(echo({ source: client, destination: server, identifier: i }));
+    return { source, tcpPort: syn.sourcePort, udpPort: asked.sourcePort, identifier: pinged.identifier, i };
+  });
+  const mapped = uplinkAddresses[0]!;
+  for (const { source, tcpPort, udpPort, identifier, i } of connections) {
+    const segment = { data: pattern(20_000), flags: ACK, checksum: "partial" } as const;
+    const out = tcp({ ...segment, source, destination: `${server}:80` });
+    const back = tcp({ ...segment, source: `${server}:80`, destination: `${mapped}:${tcpPort}` });
+    rig.injectInside(out, partialVnet(out, 0, 1400));
+    rig.injectUplink(0, back, partialVnet(back, 14, 1400));
+    rig.injectInside(udp({ source, destination: `${server}:53`, data: pattern(100) }));
+    rig.injectUplink(0, udp({ source: `${server}:53`, destination: `${mapped}:${udpPort}`, data: pattern(100) }));
+    rig.injectInside(echo({ source: client, destination: server, identifier: i }));
+    rig.injectUplink(0, echo({ source: server, destination: mapped, type: 0, identifier }));
+  }
+  io.record();
+  expectNoAllocation(rig, 48);
+  expect(rig.drops).toEqual({});
+  expect(rig.openFlows).toBe(24);
+});
+
+test("a million packets that open flows, end them, or are dropped", () => {
+  // Every connection takes the row of one that is over.
+  const { rig, io } = open(8);
+  const destination = `${server}:80`;
+  for (let i = 0; i < 16; i++) {
+    const source = `${client}:${5000 + i}`;
+    rig.injectInside(tcp({ source, destination, flags: SYN }));
+    rig.injectInside(tcp({ source, destination, flags: RST }));
+    rig.injectInside(udp({ source: `${client}:${i}`, destination, length: 3 }));
+    rig.injectInside(tcp({ source: `${client}:1`, destination, flags: ACK }));
+    rig.injectUplink(0, udp({ source: destination, destination: `${uplinkAddresses[0]}:${i + 1}` }));
+  }
+  io.record();
+  expectNoAllocation(rig, 80);
+  expect(Object.keys(rig.drops).sort()).toEqual(["tcp-no-flow", "udp-length", "unsolicited"]);
+  expect(rig.counter(counter.flowsOpened)).toBeGreaterThan(200_000);
+});
