@@ -9,6 +9,7 @@
  */
 
 import { renameSync, rmSync } from "node:fs";
+import { alone } from "./alone.ts";
 import { removeOwnRoutes, removeOwnRules } from "./iproute.ts";
 import {
   claimJournal,
@@ -54,7 +55,7 @@ export class Journal {
   /** Undoes the given entries, the latest first, and strikes them. Throws after trying all, when some failed; those stay. */
   async undo(entries: readonly JournalEntry[] = this.entries): Promise<void> {
     const standing = entries.filter((entry) => this.entries.includes(entry));
-    await undoEntries(standing, this.otherReservations(), (undone) => {
+    await undoEntries(standing, this.#path, (undone) => {
       this.#file.entries.splice(this.#file.entries.indexOf(undone), 1);
       writeJournal(this.#path, this.#file);
     });
@@ -88,7 +89,7 @@ export async function recover(tun: string, directory = journalDirectory): Promis
   if (isAlive(file)) throw new InUseError(tun, file.pid);
   const sentences: string[] = [];
   if (isOfThisBoot(file)) {
-    await undoEntries(file.entries, reservationsBeside(path), (undone) => {
+    await undoEntries(file.entries, path, (undone) => {
       sentences.push(`undone for process ${file.pid}, which ended without: ${describe(undone)}`);
     });
   }
@@ -98,14 +99,18 @@ export async function recover(tun: string, directory = journalDirectory): Promis
 
 async function undoEntries(
   entries: readonly JournalEntry[],
-  others: readonly ReservedPorts[],
+  path: string,
   onUndone: (entry: JournalEntry) => void,
 ): Promise<void> {
   const failures: string[] = [];
   for (const entry of [...entries].reverse()) {
-    try {
-      await undoEntry(entry, others);
+    const undo = async () => {
+      await undoEntry(entry, path);
       onUndone(entry);
+    };
+    try {
+      // Another instance that ends now must see the list and this journal both before or both after.
+      await (entry.kind === "reservedPorts" ? alone(undo) : undo());
     } catch (error) {
       failures.push(`${describe(entry)}: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -113,7 +118,7 @@ async function undoEntries(
   if (failures.length > 0) throw new Error(`could not undo ${failures.join("; ")}`);
 }
 
-async function undoEntry(entry: JournalEntry, others: readonly ReservedPorts[]): Promise<void> {
+async function undoEntry(entry: JournalEntry, path: string): Promise<void> {
   switch (entry.kind) {
     case "rules":
       return removeOwnRules(entry.firstPriority, entry.lastPriority);
@@ -122,7 +127,7 @@ async function undoEntry(entry: JournalEntry, others: readonly ReservedPorts[]):
     case "neighbour":
       return unmanageNeighbour(entry);
     case "reservedPorts":
-      return releasePorts(entry, others);
+      return releasePorts(entry, reservationsBeside(path));
   }
 }
 

@@ -8,6 +8,7 @@
  */
 
 import { existsSync, writeFileSync } from "node:fs";
+import { alone } from "./alone.ts";
 import type { Config } from "./config-types.ts";
 import {
   addRoute,
@@ -60,7 +61,11 @@ export async function applySteering(
   journal: Journal,
 ): Promise<Steering> {
   const slot = await findFreeSlot(await ifindexOf(config.tun.name), 1 + config.uplinks.length);
-  const entries = planEntries(config, slot, journal);
+  const entries: JournalEntry[] = [];
+  const note = (entry: JournalEntry) => {
+    journal.record(entry);
+    entries.push(entry);
+  };
   let last: Promise<void> = Promise.resolve();
   const inTurn = (task: () => Promise<void>) => {
     last = last.catch(() => {}).then(task);
@@ -76,10 +81,12 @@ export async function applySteering(
     undo: () => inTurn(() => journal.undo(entries)),
   };
   try {
-    for (const entry of entries) {
-      journal.record(entry);
-      if (entry.kind === "reservedPorts") reservePorts(entry);
-    }
+    await alone(() => {
+      const ports = planReservation(config.nat.firstPort, config.nat.lastPort, journal.otherReservations());
+      note({ kind: "reservedPorts", ...ports });
+      reservePorts(ports);
+    });
+    for (const entry of ruleAndRouteEntries(slot)) note(entry);
     await steering.update(uplinks);
   } catch (error) {
     await journal.undo(entries);
@@ -88,12 +95,9 @@ export async function applySteering(
   return steering;
 }
 
-/** What to note in the journal; undone in reverse, rules first, so that no rule outlives its table's routes. */
-function planEntries(config: Config, slot: Slot, journal: Journal): JournalEntry[] {
-  const { firstPort, lastPort } = config.nat;
-  const { firstPriority, firstTable } = slot;
+/** Undone in reverse, rules first, so that no rule outlives its table's routes. */
+function ruleAndRouteEntries({ firstPriority, firstTable }: Slot): JournalEntry[] {
   return [
-    { kind: "reservedPorts", ...planReservation(firstPort, lastPort, journal.otherReservations()) },
     { kind: "routes", firstTable, lastTable: firstTable + tablesPerSlot - 1 },
     { kind: "rules", firstPriority, lastPriority: firstPriority + prioritiesPerSlot - 1 },
   ];
