@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import { clearTheWay } from "../control/api.ts";
 import { defaultConfigFile, loadConfig } from "../control/config.ts";
+import { refuseIfInUse } from "../control/journal.ts";
 import { createLog } from "../control/log.ts";
 import { requireAll } from "../control/requirements.ts";
 import { checkAgainstSystem } from "./check.ts";
@@ -29,6 +30,7 @@ export function addUp(program: Command): void {
       const { config } = loaded;
       if (options.socket !== undefined) config.control.socket = options.socket;
       const advice = await requireAll(config);
+      refuseIfInUse(config.tun.name);
       await clearTheWay(config.control.socket);
       const warnings = await checkAgainstSystem(loaded, false);
       const log = createLog(config.log.level);

@@ -72,6 +72,12 @@ export class Journal {
   }
 }
 
+/** Throws `InUseError` when a live process has the TUN's name. Changes nothing. */
+export function refuseIfInUse(tun: string, directory = journalDirectory): void {
+  const file = readJournal(journalPath(directory, tun));
+  if (typeof file === "object" && isAlive(file)) throw new InUseError(tun, file.pid);
+}
+
 /**
  * Undoes what a dead process left for this TUN name, and says what, one sentence each. A file that
  * cannot be trusted is set aside, nothing of it is undone, and the sentence says so. Empty when there
