@@ -220,11 +220,11 @@ function logChanges(log: Log, current: readonly UplinkSnapshot[], previous: read
       if (isUp(uplink)) log.info(fields, "uplink is up");
       else log.warn({ ...fields, reason: uplink.reason }, "uplink is down");
     }
-    if (uplink.address !== before.address)
-      log.info({ ...fields, address: uplink.address }, "uplink has another address");
-    if (uplink.gateway !== before.gateway)
-      log.info({ ...fields, gateway: uplink.gateway }, "uplink has another gateway");
-    if (uplink.mtu !== before.mtu && uplink.present) log.info({ ...fields, mtu: uplink.mtu }, "uplink has another MTU");
+    // What is gone is the reason of being down.
+    const { address, gateway, mtu, present } = uplink;
+    if (address !== null && address !== before.address) log.info({ ...fields, address }, "uplink has another address");
+    if (gateway !== null && gateway !== before.gateway) log.info({ ...fields, gateway }, "uplink has another gateway");
+    if (present && before.present && mtu !== before.mtu) log.info({ ...fields, mtu }, "uplink has another MTU");
   }
 }
 
