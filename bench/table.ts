@@ -1,31 +1,30 @@
 /** The results as a table for the terminal: a line for every contender beside the kernel. */
+import { type Column, formatTable } from "../src/cli/format.ts";
 import { baseline } from "./contenders.ts";
 import { formatRatio, formatValue } from "./format.ts";
 import { bytesPerFlowTarget, microTargets } from "./micro.ts";
 import type { Results, ScenarioResult } from "./results.ts";
 
-const header = ["scenario", "unit", "kernel", "sluice", "contender", "ratio (range)", "target", ""];
-/** Columns of numbers are flush right. */
-const isRight = [false, false, true, true, false, false, true, false];
+type Row = readonly string[];
+
+const columns: readonly Column<Row>[] = [
+  column(0, "scenario"),
+  column(1, "unit"),
+  { ...column(2, "kernel"), align: "right" },
+  { ...column(3, "sluice"), align: "right" },
+  column(4, "contender"),
+  column(5, "ratio (range)"),
+  { ...column(6, "target"), align: "right" },
+  { ...column(7, ""), style: ([, , , , , , , mark]) => (mark === "" ? undefined : "yellow") },
+];
 
 export function renderTable(results: Results): string {
-  const rows = [header, ...results.scenarios.flatMap(rowsOf)];
-  const widths = header.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) => (isRight[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
-      .join("  ")
-      .trimEnd(),
-  );
-  lines.splice(
-    1,
-    0,
-    widths
-      .map((width) => "─".repeat(width))
-      .join("  ")
-      .trimEnd(),
-  );
+  const lines = formatTable(results.scenarios.flatMap(rowsOf), columns, Number.POSITIVE_INFINITY);
   return [...lines, "", ...microLines(results.micro), ...noiseLines(results)].join("\n");
+}
+
+function column(index: number, title: string): Column<Row> {
+  return { title, text: (row) => row[index]! };
 }
 
 function rowsOf({ name, unit, target, summaries, failures }: ScenarioResult): string[][] {
