@@ -1,5 +1,5 @@
 /*
- * A loop: packet memory bound to devices. Opened once (loop.c), turned for ever (turn.c).
+ * A loop: packet memory bound to devices. Opened once (loop.c), turned for ever (turn.c, flush.c).
  *
  * The memory is an ArrayBuffer that the loop keeps a strong reference to. JavaScript can still detach
  * it (transfer, resize), so each turn asks Node where it is now and refuses when that is not where it
@@ -50,11 +50,26 @@ struct loop {
   struct iovec send_vectors[SEND_CHUNK];
 };
 
+/* The first queue entry of the turn that was out of bounds. */
+struct bad_entry {
+  bool found;
+  uint32_t device;
+  int32_t index, start, length;
+};
+
+/* Sends a device's queue and empties it. Entries out of bounds are dropped; the first of the turn is kept in `bad`. */
+void flush(struct loop *loop, uint32_t index, struct bad_entry *bad);
+
 /* Releases everything the loop holds, however far its opening came. */
 void loop_free(struct loop *loop);
 
 static inline int32_t *queue_of(const struct loop *loop, const struct device *device) {
   return (int32_t *)(loop->base + device->queue_at);
+}
+
+static inline void count_drop(int32_t *queue, int error) {
+  queue[DROPPED] = (int32_t)((uint32_t)queue[DROPPED] + 1);
+  queue[LAST_ERRNO] = error;
 }
 
 #endif

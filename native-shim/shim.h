@@ -10,7 +10,7 @@
  * addon.c      functions, environments, loop handles     tun.c     TUN devices, eBPF programs
  * arguments.c  reading what JavaScript passed            packet.c  packet sockets
  * failure.c    errno to Error                            loop.c    packet memory bound to devices
- * registry.c   which descriptors are ours                turn.c    flush, wait, fill
+ * registry.c   which descriptors are ours                turn.c, flush.c  send, receive, wait
  */
 #ifndef SLUICE_SHIM_H
 #define SLUICE_SHIM_H

@@ -53,6 +53,16 @@ napi_value tun_open(napi_env env, napi_callback_info info) {
   return registry_add(&call, fd, KIND_TUN, 0, false);
 }
 
+/* The verifier gives up with EAGAIN when a signal comes in, which on a busy machine it does; libbpf tries again as well. */
+static int load_program(union bpf_attr *attributes) {
+  int fd = -1;
+  for (int tries = 0; fd < 0 && tries < 100; tries++) {
+    fd = (int)syscall(SYS_bpf, BPF_PROG_LOAD, attributes, sizeof *attributes);
+    if (fd < 0 && errno != EAGAIN) break;
+  }
+  return fd;
+}
+
 /* programLoad(instructions): an eBPF socket filter, given as struct bpf_insn. */
 napi_value program_load(napi_env env, napi_callback_info info) {
   struct call call;
@@ -69,13 +79,13 @@ napi_value program_load(napi_env env, napi_callback_info info) {
   attributes.insns = (uintptr_t)instructions;
   attributes.insn_cnt = (uint32_t)count;
   attributes.license = (uintptr_t) "MIT";
-  int fd = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
+  int fd = load_program(&attributes);
   if (fd < 0 && (errno == EINVAL || errno == EACCES)) {
     /* Once more, for the verifier's reason: with a log buffer a valid program can fail when its log does not fit. */
     attributes.log_buf = (uintptr_t)complaint;
     attributes.log_size = sizeof complaint;
     attributes.log_level = 1;
-    fd = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
+    fd = load_program(&attributes);
     complaint[sizeof complaint - 1] = '\0';
   }
   if (fd < 0) return fail(&call, errno, "bpf BPF_PROG_LOAD", "%zu instructions %s", count, complaint);

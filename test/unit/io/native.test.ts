@@ -1,3 +1,4 @@
+import { closeSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { loadNative, type Native } from "../../../src/io/native.ts";
 
@@ -164,6 +165,14 @@ test("descriptors of others are not touched: standard streams, files, sockets, n
 
 test("a second close is refused", () => {
   const fd = native.eventOpen();
+  native.close(fd);
+  expect(() => native.close(fd)).toThrow(expect.objectContaining({ code: "EBADF" }));
+});
+
+test("a number that somebody closed behind our back can be opened and closed again", () => {
+  const fd = native.eventOpen();
+  closeSync(fd);
+  expect(native.eventOpen()).toBe(fd);
   native.close(fd);
   expect(() => native.close(fd)).toThrow(expect.objectContaining({ code: "EBADF" }));
 });
