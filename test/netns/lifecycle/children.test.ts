@@ -1,0 +1,117 @@
+/**
+ * What happens when a part of the daemon dies or stops: the nft that holds the drop, ip monitor, a worker,
+ * the TUN, the whole process for a while. The topology is the lab's (scripts/lab).
+ */
+
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Lab, openLab } from "../../support/lab.ts";
+import { runCommand } from "../../support/process.ts";
+import type { Sluice } from "../../support/sluice.ts";
+import { smallConfig, startSluice } from "./daemon.ts";
+import { Connections, connectTimes, kinds, serve } from "./load.ts";
+import { type Machine, readMachine } from "./machine.ts";
+import { until } from "./until.ts";
+
+const sabotage = fileURLToPath(new URL("sabotage.ts", import.meta.url));
+
+describe.each([1, 2])("with %i workers", (workers) => {
+  let lab: Lab;
+  let before: Machine;
+
+  beforeAll(async () => {
+    lab = await openLab({ name: "children", masquerade: true });
+    await serve(lab);
+    before = await readMachine(lab);
+  });
+  afterAll(() => lab.close());
+
+  const start = (env: Record<string, string> = {}) => startSluice(lab, smallConfig(lab, { workers }), { env });
+  const forwards = async () => expect(kinds(await connectTimes(lab, 20))).toEqual(["isp1", "isp2"]);
+  const endsBecause = async (sluice: Sluice, reason: RegExp) => {
+    expect(await sluice.exited).toBe(1);
+    expect(
+      sluice.output
+        .trim()
+        .split("\n")
+        .filter((line) => line.startsWith("sluice: ")),
+    ).toEqual([expect.stringMatching(reason)]);
+    expect(await readMachine(lab)).toEqual(before);
+  };
+
+  it("ends with the reason, and undoes everything, when nft is killed", async () => {
+    const sluice = await start();
+    process.kill((await children(sluice)).get("nft")!, "SIGKILL");
+    await endsBecause(sluice, /nft, which holds the drop of the translator's ports, ended: ended by SIGKILL/);
+  });
+
+  it("starts ip monitor again when it is killed, and follows the uplinks as before", async () => {
+    const sluice = await start();
+    process.kill((await children(sluice)).get("ip")!, "SIGKILL");
+    await sluice.waitFor(/ip monitor ended/);
+    await until(async () => (await children(sluice)).has("ip"));
+    await lab.exec("router", ["ip", "link", "set", "wan1", "down"]);
+    await sluice.waitFor(/"isp2".*uplink is down/);
+    await lab.exec("router", ["ip", "link", "set", "wan1", "up"]);
+    await lab.exec("router", ["ip", "route", "add", "default", "via", "198.51.100.1", "metric", "200"]);
+    await sluice.waitFor(/"isp2".*uplink is up/);
+    expect(await sluice.stop()).toBe(0);
+    expect(await readMachine(lab)).toEqual(before);
+  });
+
+  it("holds the steered traffic while it is stopped, and goes on when it is continued", async () => {
+    const sluice = await start();
+    const connections = new Connections(lab);
+    await connections.untilSucceeding(20);
+    sluice.signal("SIGSTOP");
+    await until(async () => connections.outcomes.at(-1) === "failed: no answer");
+    sluice.signal("SIGCONT");
+    await connections.untilSucceeding(20);
+    await connections.stop();
+    await forwards();
+    expect(await sluice.stop()).toBe(0);
+    expect(await readMachine(lab)).toEqual(before);
+  });
+
+  it.each([
+    ["throws", /worker \d died: Error: sabotaged/],
+    ["exits", /worker \d died: it ended by itself/],
+  ])("ends with the reason, and undoes everything, when a worker %s", async (how, reason) => {
+    const order = join(lab.directory, `order-${how}`);
+    const sluice = await start({ NODE_OPTIONS: `--import=${sabotage}`, SABOTAGE: order });
+    await forwards();
+    writeFileSync(order, how);
+    await endsBecause(sluice, reason);
+  });
+
+  it("ends with the reason, and undoes everything, when somebody deletes the TUN", async () => {
+    const sluice = await start();
+    await lab.exec("router", ["ip", "link", "delete", "sluice0"]);
+    await endsBecause(sluice, /worker \d died: Error: the TUN device is gone/);
+  });
+
+  it("brings the TUN up again when somebody sets it down", async () => {
+    const sluice = await start();
+    await lab.exec("router", ["ip", "address", "flush", "dev", "sluice0"]);
+    await lab.exec("router", ["ip", "link", "set", "sluice0", "down"]);
+    expect(kinds(await connectTimes(lab, 5))).toEqual(["isp1"]);
+    await until(async () =>
+      (await lab.exec("router", ["ip", "route", "show", "table", "all"])).stdout.includes("default dev sluice0"),
+    );
+    await forwards();
+    expect(await sluice.stop()).toBe(0);
+    expect(await readMachine(lab)).toEqual(before);
+  });
+});
+
+/** Programs that the daemon started and that still run, by process number. */
+async function children(sluice: Sluice): Promise<Map<string, number>> {
+  const { stdout } = await runCommand(["ps", "--ppid", String(sluice.pid), "-o", "comm=,pid="]);
+  const rows = stdout
+    .trim()
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/));
+  return new Map(rows.map(([program, pid]) => [program!, Number(pid)]));
+}

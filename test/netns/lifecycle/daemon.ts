@@ -1,0 +1,26 @@
+/** Starting sluice in a lab's router for these tests: small tables, so that a start is quick, and ready means forwarding. */
+
+import type { Lab } from "../../support/lab.ts";
+import { labConfig, Sluice, type SluiceOptions } from "../../support/sluice.ts";
+
+/** Every uplink of the lab; `more` replaces whole keys. */
+export function smallConfig(lab: Lab, more: object = {}): object {
+  return labConfig(lab, { limits: { flows: 65_536 }, ...more });
+}
+
+/** Starts `sluice up` and returns when it forwards; throws with its output when it does not get there. */
+export async function startSluice(
+  lab: Lab,
+  config: object,
+  options: Omit<SluiceOptions, "config"> = {},
+): Promise<Sluice> {
+  const sluice = new Sluice(lab, { config, ...options });
+  await sluice.waitFor(/sluice is forwarding/, 20_000);
+  return sluice;
+}
+
+/** Its log so far, one object a line; what is not JSON is left out. */
+export function logOf(sluice: Sluice): { level: string; msg: string; [field: string]: unknown }[] {
+  const lines = sluice.output.split("\n").filter((line) => line.startsWith("{"));
+  return lines.map((line) => JSON.parse(line));
+}
