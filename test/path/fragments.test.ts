@@ -166,7 +166,8 @@ describe.each(Object.entries(directions))("%s fragments", (_, open) => {
         const left = order.flatMap(({ datagram, piece }) => send([pieces[datagram - 1]![piece]!]));
         for (const datagram of [1, 2, 3, 4]) {
           const own = left.filter((packet) => packet.identification === datagram).map((packet) => packet.bytes);
-          expect(parse(reassemble(own))).toMatchObject({ checksumOk: true, data: pattern(3000, datagram) });
+          const whole = parse(reassemble(own));
+          expect(whole.checksumOk && Buffer.compare(whole.data, pattern(3000, datagram)) === 0).toBe(true);
         }
         expect(rig.drops).toEqual({});
       }),

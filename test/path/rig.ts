@@ -222,7 +222,7 @@ export class Rig {
     const own = this.shared.uplinks[uplink * uplinkWords + uplinkWord.address];
     if (uplink >= 0 && addressNumber(parsed.source) !== own)
       throw new Error(`a packet left uplink ${uplink} with the source ${parsed.source}`);
-    return { ...parsed, bytes, vnet: readVnetHeader(frame), ethernet: frame.slice(10, 10 + linkBytes) };
+    return Object.assign(parsed, { bytes, vnet: readVnetHeader(frame), ethernet: frame.slice(10, 10 + linkBytes) });
   }
 }
 

@@ -213,7 +213,7 @@ export interface ParsedPacket {
   identifier: number;
   flags: number;
   /** Whether the layer-4 checksum is right; an absent one of UDP is. */
-  checksumOk: boolean;
+  readonly checksumOk: boolean;
   /** The layer-4 checksum field as it stands. */
   checksum: number;
   /** After the layer-4 header. */
@@ -257,11 +257,12 @@ export function parse(packet: Uint8Array): ParsedPacket {
     code: hasIcmp ? payload[1]! : 0,
     identifier: hasIcmp ? l4.getUint16(4) : 0,
     flags: hasTcp ? payload[13]! : 0,
-    checksumOk: hasTcp
-      ? layer4Checksum(payload, TCP, source, destination) === 0
-      : hasUdp
-        ? l4.getUint16(6) === 0 || layer4Checksum(payload, UDP, source, destination) === 0
-        : hasIcmp && internetChecksum(payload) === 0,
+    // Computed when it is asked for: it costs more than all the rest.
+    get checksumOk() {
+      if (hasTcp) return layer4Checksum(payload, TCP, source, destination) === 0;
+      if (hasUdp) return l4.getUint16(6) === 0 || layer4Checksum(payload, UDP, source, destination) === 0;
+      return hasIcmp && internetChecksum(payload) === 0;
+    },
     checksum: hasTcp ? l4.getUint16(16) : hasUdp ? l4.getUint16(6) : hasIcmp ? l4.getUint16(2) : 0,
     data: payload.slice(l4Bytes),
   };
@@ -383,7 +384,9 @@ export function concat(...parts: Uint8Array[]): Uint8Array {
 
 /** Bytes that differ from their neighbours, so that a shifted copy is noticed. */
 export function pattern(length: number, seed = 1): Uint8Array {
-  return Uint8Array.from({ length }, (_, i) => (i * 31 + (i >>> 8) * 7 + seed) & 0xff);
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >>> 8) * 7 + seed) & 0xff;
+  return bytes;
 }
 
 /** Numbers in [0, 1) from a seed (mulberry32). */
