@@ -91,8 +91,12 @@ export class SharedState {
   /** Control plane only: changes uplink rows so that no worker sees half a change. */
   updateUplinks(change: (words: Int32Array, bytes: Uint8Array) => void): void {
     Atomics.add(this.#head, 0, 1);
-    change(this.uplinks, this.uplinkBytes);
-    Atomics.add(this.#head, 0, 1);
+    try {
+      change(this.uplinks, this.uplinkBytes);
+    } finally {
+      // Or the workers would never follow an uplink again.
+      Atomics.add(this.#head, 0, 1);
+    }
   }
 
   /**
