@@ -306,6 +306,18 @@ class Subject {
   }
 }
 
+test("a flow costs at most 128 bytes, all tables and lists together", () => {
+  const flows = 262_144;
+  const options = { ...limits, flows, firstPort: 16_384, lastPort: 32_767, endpointIndependent: true, timeouts };
+  const random = randomFrom(1);
+  const { bytes } = new Conntrack(
+    { ...options, worker: 0, workers: 1, key0: 1, key1: 2, random, nowMs: 0 },
+    new SharedState().counters(0),
+  );
+  expect(bytes / flows).toBeLessThanOrEqual(128);
+  expect(bytes / flows).toBeGreaterThan(64);
+});
+
 const seeds = [1, 2, 3, 4];
 
 test.each(seeds.flatMap((seed) => [true, false].map((independent) => [seed, independent] as const)))(

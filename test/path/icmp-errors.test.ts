@@ -116,6 +116,21 @@ describe.each([
   });
 });
 
+test("an error may quote any part of a TCP header: only what it quotes is translated", () => {
+  const rig = new Rig();
+  const sent = tcp({ source: `${client}:5000`, destination: `${server}:80`, flags: SYN, data: pattern(10) });
+  const left = rig.outOne(sent);
+  for (let bytes = 28; bytes <= sent.length; bytes++) {
+    const quoted = quote(left.bytes, bytes);
+    const arrived = rig.inOne(icmpError({ source: hop, destination: mapped, type: 11, quoted }));
+    const expected = quote(sent, bytes);
+    // Half a checksum cannot be kept right.
+    if (bytes === 20 + 17) expected[36] = quoted[36]!;
+    expect(arrived).toMatchObject({ destination: client, checksumOk: true });
+    expect(arrived.data, `${bytes} bytes`).toEqual(expected);
+  }
+});
+
 describe("an error from the inside", () => {
   const udpAnswer = (port: number) =>
     udp({ source: `${server}:53`, destination: `${mapped}:${port}`, data: pattern(80) });
@@ -210,6 +225,7 @@ describe("fragmentation needed, of our own", () => {
     expect(rig.out(tooBig())).toHaveLength(0);
     const [error] = rig.left(-1);
     expect(error).toMatchObject({ source: errorSource, destination: client, type: 3, code: 4, checksumOk: true });
+    expect(error).toMatchObject({ ttl: 64, tos: 0xc0, headerBytes: 20, moreFragments: false, offset: 0 });
     expect(error!.payload.slice(4, 8)).toEqual(Uint8Array.of(0, 0, 1400 >> 8, 1400 & 255));
     expect(error!.bytes).toHaveLength(576);
     expect(error!.data).toEqual(tooBig().slice(0, 548));

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { balanceKey } from "../../src/dataplane/classify.ts";
 import { counter, noUplink } from "../../src/tables/shared-state.ts";
+import { checkInvariants } from "../model/invariants.ts";
 import { ACK, echo, gsoTcp, icmpError, partialVnet, pattern, SYN, tcp, udp } from "../support/packets.ts";
 import { client, otherClient, otherServer, Rig, server, uplinkAddresses } from "./rig.ts";
 
@@ -111,6 +112,10 @@ describe("an uplink with a new address", () => {
     rig.out(echo({ source: client, destination: server }));
     const quoted = udp({ source: `${server}:53`, destination: `${client}:5000` });
     rig.out(icmpError({ source: client, destination: server, type: 3, code: 3, quoted }));
+    // The flows that were on it have ended; what could begin anew has.
+    checkInvariants(rig.forwarder.conntrack, rig.shared.counters(0));
+    expect(rig.openFlows).toBe(2);
+    expect(rig.drops).toEqual({ "tcp-no-flow": 1 });
   });
 
   test("gives it to the next flows, of a known inside endpoint too", () => {

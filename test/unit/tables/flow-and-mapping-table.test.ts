@@ -81,6 +81,19 @@ describe("the flow table", () => {
     );
   });
 
+  test("holds as many flows as it says, with the last row as whole as the first", () => {
+    const table = new FlowTable(1000, 1, 2);
+    const nth = (i: number) => ({ inside: i, remote: ~i, ports: i, mapped: 7, mappedPort: i, protocol: 6, uplink: 3 });
+    for (let i = 1; i <= 1000; i++) {
+      expect(table.full).toBe(false);
+      table.insert(i, ~i, i, 7, i, 6, 3);
+    }
+    expect([table.full, table.open, table.end]).toEqual([true, 1000, 1001]);
+    for (let i = 1; i <= 1000; i++) expect(findBoth(table, nth(i))).toEqual([i << 1, (i << 1) | 1]);
+    table.close(500);
+    expect([table.full, table.open]).toEqual([false, 999]);
+  });
+
   test("hands out a row that is clean, even when it was used before", () => {
     const table = new FlowTable(2, 1, 2);
     const first = table.insert(1, 2, 3, 4, 5, 6, 7);
@@ -119,6 +132,21 @@ describe("the flow table", () => {
 });
 
 describe("the mapping table", () => {
+  test("holds as many mappings as it says, with the last row as whole as the first", () => {
+    const table = new MappingTable(1000, 1, 2);
+    for (let i = 1; i <= 1000; i++) {
+      expect(table.full).toBe(false);
+      table.use(table.insert(~i, i, 17, 5, -i, i + 1, true));
+    }
+    expect([table.full, table.open]).toEqual([true, 1000]);
+    for (let i = 1; i <= 1000; i++) {
+      expect(table.find(~i, i, 17)).toBe(i);
+      expect([table.address(i), table.port(i), table.uplink(i), table.uses(i)]).toEqual([-i, i + 1, 5, 1]);
+    }
+    expect(table.release(1000)).toBe(true);
+    expect([table.full, table.open]).toEqual([false, 999]);
+  });
+
   interface Mapping {
     inside: number;
     port: number;
