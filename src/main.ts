@@ -47,8 +47,10 @@ export async function runDaemon(config: Config, log: Log): Promise<void> {
     await startUp(config, log, cleanup, end, notifier);
     await end.reached;
   } finally {
-    await notifier.stopping();
+    // At the same time: a manager that does not listen must not delay the undoing.
+    const told = notifier.stopping();
     await cleanup.run(log);
+    await told;
   }
   if (!cleanup.wentWell) throw new Error("not everything could be undone; the next start tries again");
 }

@@ -30,11 +30,14 @@ export function createNotifier(log: Log, environment: NodeJS.ProcessEnv = proces
   let last: Promise<void> = Promise.resolve();
   let complained = false;
   let watchdog: NodeJS.Timeout | undefined;
+  let unsent = 0;
 
   function send(...assignments: string[]): Promise<void> {
     if (!underSystemd) return last;
+    unsent++;
     last = last.then(async () => {
       const failure = await notify(assignments, environment);
+      unsent--;
       if (failure === undefined || complained) return;
       complained = true;
       log.warn({ message: assignments[0], why: failure }, "systemd could not be told");
@@ -52,8 +55,8 @@ export function createNotifier(log: Log, environment: NodeJS.ProcessEnv = proces
     startWatchdog(isAlive) {
       const periodMs = watchdogPeriodMs(environment);
       if (!underSystemd || periodMs === undefined) return;
-      // Twice as often as systemd asks for, as sd_watchdog_enabled(3) advises.
-      watchdog = setInterval(() => isAlive() && void send("WATCHDOG=1"), periodMs / 2);
+      // Twice as often as systemd asks for, as sd_watchdog_enabled(3) advises; but never a queue of them.
+      watchdog = setInterval(() => unsent === 0 && isAlive() && void send("WATCHDOG=1"), periodMs / 2);
       watchdog.unref();
     },
   };
