@@ -1,6 +1,6 @@
 /**
  * What a killed sluice leaves in the lab's router, all of it, as `leftOver` of machine.ts shows it. The list
- * in docs/operations says the same to people: change both.
+ * in docs/operations.md says the same to people: change both.
  *
  * All of it is harmless: T, the steering table, lost its default route with the TUN, so the rules on it
  * find nothing and fall through to main. (`failMode: closed` keeps an unreachable default there.)

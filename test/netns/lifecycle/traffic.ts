@@ -2,8 +2,9 @@
  * Traffic whose every piece is accounted for, as a program in a lab's hosts (see load.ts).
  *
  *     traffic.ts serve              TCP 7000 tells each client the address it comes from; UDP 7001 echoes
- *     traffic.ts connect COUNT      that many connections to the server, one after the other (0: until ended);
- *                                   a line each: the address that the server saw, or what went wrong
+ *     traffic.ts connect COUNT      that many connections to the server, one after the other (0: four at a
+ *                                   time, until ended); a line each: what address the server saw, or what
+ *                                   went wrong
  *     traffic.ts stream             numbered datagrams to the server and back until SIGTERM, then what was lost
  */
 
@@ -16,6 +17,8 @@ const tcpPort = 7000;
 const udpPort = 7001;
 const answerMs = 1000;
 const streamIntervalMs = 2;
+/** Side by side, so that one that waits for an answer does not hide a moment from the others. */
+const endlessLoops = 4;
 /** What is still on its way when the stream ends. */
 const drainMs = 500;
 
@@ -36,6 +39,7 @@ function serve(): void {
 }
 
 async function connectAll(total: number): Promise<void> {
+  if (total === 0) for (let loop = 1; loop < endlessLoops; loop++) void connectAll(Number.POSITIVE_INFINITY);
   for (let n = 0; total === 0 || n < total; n++) console.log(await connectOnce());
 }
 
