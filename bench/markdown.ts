@@ -28,7 +28,7 @@ function conditions({ machine, startedAt, command, scenarios }: Results): string
     scenarios.some(({ summaries }) => summaries.some(({ contender }) => contender === name)),
   );
   return [
-    table(
+    markdownTable(
       ["", ""],
       [
         ["machine", `${machine.processor}, ${machine.processors} processors, ${machine.memoryGiB} GiB`],
@@ -59,7 +59,7 @@ function overview(scenarios: readonly ScenarioResult[]): string {
         kernel ? `${kernel.busyCores.toFixed(2)} / ${summary.busyCores.toFixed(2)}` : "-",
       ]);
   });
-  return table(
+  return markdownTable(
     ["scenario", "unit", "kernel", "sluice", "as", "ratio", "target", "noise", "busy cores, kernel / sluice"],
     rows,
   );
@@ -94,7 +94,7 @@ function micro(rows: Results["micro"]): string {
   if ("failed" in rows) return `Failed: ${rows.failed}`;
   return [
     `From decode to the send queue, without a kernel; five times two million packets. Allowed: ${bytesPerFlowTarget} bytes a flow at the largest table (small tables have a fixed part), and no heap growth.`,
-    table(
+    markdownTable(
       ["flows", "ns a packet", "target", "ns a new flow", "bytes a flow", "heap growth, bytes"],
       rows.map((row) => [
         row.flows.toLocaleString("en"),
@@ -113,7 +113,7 @@ function section({ title, name, about, expected, unit, workUnit, summaries }: Sc
     `### ${title}`,
     `\`--scenario ${name}\`. ${about}`,
     `Expected before the first run: ${expected}.`,
-    table(
+    markdownTable(
       ["contender", unit, "range", "busy cores", `CPU seconds a ${workUnit}`, "first uplink's bytes", "also", "drops"],
       summaries.map((summary) => sectionRow(summary, unit)),
     ),
@@ -142,7 +142,7 @@ function titleOf(name: string): string {
   return contenders.find((contender) => contender.name === name)?.title ?? name;
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
 }

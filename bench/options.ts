@@ -11,7 +11,8 @@ const usage = `npm run bench -- [OPTIONS]      sluice against the kernel's own m
   --scenario NAME    only this one; may be given several times
   --rounds N         1 to 100
   --seconds N        what counts of every run, 1 to 600
-  --output DIR       where latest.json and README.md go (default: docs/benchmarks; with --scenario: build/bench)
+  --output DIR       where latest.json and README.md go (default: docs/benchmarks, and the table in
+                     the project's README.md when it is not --quick; with --scenario: build/bench)
 
 Scenarios:
 ${scenarios.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
@@ -27,6 +28,8 @@ export interface BenchOptions {
   readonly warmUpMs: number;
   readonly micro: boolean;
   readonly output: string;
+  /** The project's README, when the run is one to show there: whole, not quick, and not to another directory. */
+  readonly readme: string | null;
 }
 
 /** Ends the process with status 2 and a message when something is wrong, with 0 after `--help`. */
@@ -57,6 +60,7 @@ export function readOptions(words: readonly string[]): BenchOptions {
       runMs: 1000 * (values.seconds === undefined ? (values.quick ? 1 : 4) : integer("--seconds", values.seconds, 600)),
       warmUpMs: 1000,
       micro: !partial,
+      readme: partial || values.quick || values.output !== undefined ? null : `${root}README.md`,
       output:
         values.output === undefined ? `${root}${partial ? "build/bench" : "docs/benchmarks"}` : resolve(values.output),
     };

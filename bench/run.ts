@@ -4,13 +4,13 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { baseline, contenders } from "./contenders.ts";
 import { formatValue } from "./format.ts";
 import { describeMachine } from "./machine.ts";
 import { renderMarkdown } from "./markdown.ts";
 import { runMicro } from "./micro.ts";
 import { type BenchOptions, readOptions } from "./options.ts";
+import { updateReadme } from "./readme.ts";
 import { type Results, type ScenarioResult, scenarioResult } from "./results.ts";
 import { runRounds } from "./rounds.ts";
 import { renderTable } from "./table.ts";
@@ -27,7 +27,7 @@ process.once("SIGHUP", () => process.exit(129));
 const options = readOptions(process.argv.slice(2));
 const results = await run(options);
 console.log(`\n${renderTable(results)}`);
-write(results, options.output);
+write(results, options);
 const failed =
   results.scenarios.some(({ failures }) => failures.length > 0) ||
   (results.micro !== null && "failed" in results.micro);
@@ -96,12 +96,12 @@ async function microOrFailure(): Promise<Results["micro"]> {
   }
 }
 
-function write(results: Results, directory: string): void {
-  mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, "latest.json"), `${JSON.stringify(results, null, 1)}\n`);
-  writeFileSync(join(directory, "README.md"), renderMarkdown(results));
-  const root = fileURLToPath(new URL("..", import.meta.url));
+function write(results: Results, { output, readme }: BenchOptions): void {
+  mkdirSync(output, { recursive: true });
+  writeFileSync(join(output, "latest.json"), `${JSON.stringify(results, null, 1)}\n`);
+  writeFileSync(join(output, "README.md"), renderMarkdown(results));
+  if (readme !== null) updateReadme(readme, results);
   console.log(
-    `\nWritten: latest.json and README.md in ${directory.startsWith(root) ? directory.slice(root.length) : directory}`,
+    `\nWritten: latest.json and README.md in ${output}${readme === null ? "" : ", and the table in README.md"}`,
   );
 }
