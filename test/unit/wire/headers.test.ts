@@ -147,6 +147,7 @@ describe("options", () => {
     expect(source([])).toBe(false);
     expect(source([7, 7, 4, 131, 137, 131, 0, 0])).toBe(false);
     expect(source([0, 131, 3, 4])).toBe(false);
+    expect(source([0, 2, 131, 3])).toBe(false);
     expect(source([7, 1, 131, 3])).toBe(false);
     expect(source([7, 200, 131, 3])).toBe(false);
   });
