@@ -38,7 +38,7 @@ test("a flow is listed with its endpoints, its age and what it has carried", () 
   ]);
 });
 
-test("a super-packet and the later fragments of a flow are in its counters", () => {
+test("a super-packet counts as its segments", () => {
   const rig = new Rig();
   const source = `${client}:5000`;
   const syn = tcp({ source, destination: `${server}:80`, flags: SYN });
