@@ -6,16 +6,13 @@
  */
 
 import { beforeAll, describe, expect, it } from "vitest";
-import { describeForwarding, type Scene } from "../../support/forwarding.ts";
-import { server, uplinkAddress } from "../../support/lab.ts";
-import { program, startProgram } from "../../support/programs.ts";
-import { sha256OfPseudoRandom } from "../../support/programs/pseudo-random.ts";
+import { describeForwarding } from "../../support/forwarding.ts";
+import { startProgram } from "../../support/programs.ts";
+import { download, expectedSha256, upload } from "../../support/transfer.ts";
 
 const gigabyte = 2 ** 30;
 const shortBytes = process.env["SLUICE_TEST_FULL"] === "1" ? gigabyte : 2 ** 25;
-const checksums = new Map([gigabyte, shortBytes].map((bytes) => [bytes, sha256OfPseudoRandom(bytes)]));
-/** More tries to hit an uplink than ever fail by chance: one in 2^60. */
-const tries = 60;
+const checksums = new Map([gigabyte, shortBytes].map((bytes) => [bytes, expectedSha256(bytes)]));
 
 describeForwarding(
   "a transfer",
@@ -33,29 +30,9 @@ describeForwarding(
       });
 
       it.each(["isp1", "isp2"] as const)("arrives whole by %s, in both directions", async (isp) => {
-        expect(await download(scene, `via/${uplinkAddress[isp]}`, bytes)).toBe(checksums.get(bytes));
-        expect(await upload(scene, `via/${uplinkAddress[isp]}`, shortBytes)).toBe(checksums.get(shortBytes));
+        expect(await download(scene.lab, isp, bytes)).toBe(checksums.get(bytes));
+        expect(await upload(scene.lab, isp, shortBytes)).toBe(checksums.get(shortBytes));
       });
     });
   },
 );
-
-function download(scene: Scene, path: string, bytes: number): Promise<string> {
-  const hash = program("pseudo-random", "sha256").join(" ");
-  return untilDirected(scene, `curl -sf http://${server}/${path}/${bytes} | ${hash}`);
-}
-
-function upload(scene: Scene, path: string, bytes: number): Promise<string> {
-  const source = program("pseudo-random", String(bytes)).join(" ");
-  return untilDirected(scene, `${source} 2>/dev/null | curl -sf -T - http://${server}/${path}`);
-}
-
-/** Tries until a connection takes the uplink that the server insists on; curl's 22 is an HTTP error. */
-async function untilDirected(scene: Scene, command: string): Promise<string> {
-  for (let attempt = 0; attempt < tries; attempt++) {
-    const run = await scene.lab.exec("client1", ["bash", "-o", "pipefail", "-c", command], { mayFail: true });
-    if (run.status === 0) return run.stdout.trim();
-    expect(run.status, run.stderr).toBe(22);
-  }
-  throw new Error(`none of ${tries} connections took the uplink: ${command}`);
-}

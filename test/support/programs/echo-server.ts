@@ -4,7 +4,7 @@ import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 
 const port = Number(process.argv[2]);
-const udp = createSocket({ type: "udp4", recvBufferSize: 4 * 1024 * 1024 });
+const udp = createSocket({ type: "udp4", reuseAddr: true, recvBufferSize: 4 * 1024 * 1024 });
 udp.on("message", (message, { address, port: from }) => udp.send(message, from, address));
 // A peer that resets or is gone is none of the server's errors.
 udp.on("error", () => {});

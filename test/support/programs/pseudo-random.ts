@@ -26,7 +26,8 @@ export function sha256OfPseudoRandom(bytes: number): string {
 function* chunks(bytes: number): Generator<Buffer> {
   const cipher = createCipheriv("aes-128-ctr", Buffer.alloc(16, 1), Buffer.alloc(16));
   const zeros = Buffer.alloc(chunkBytes);
-  for (let left = bytes; left > 0; left -= chunkBytes) yield cipher.update(zeros.subarray(0, Math.min(left, chunkBytes)));
+  for (let left = bytes; left > 0; left -= chunkBytes)
+    yield cipher.update(zeros.subarray(0, Math.min(left, chunkBytes)));
 }
 
 if (import.meta.main) {
