@@ -1,0 +1,154 @@
+/**
+ * Which uplink a flow takes, and that it keeps it, in the lab's topology (scripts/lab) with two providers and
+ * with three: per connection where the kernel's default goes by the two hosts alone, by weight, and for life.
+ */
+
+import { expect, it } from "vitest";
+import { countBy, describeForwarding, type Scene, weighted } from "../../support/forwarding.ts";
+import { hold } from "../../support/holder.ts";
+import { gatewayAddress, type Isp, type Lab, server } from "../../support/lab.ts";
+import { runProgram, startProgram } from "../../support/programs.ts";
+import { download, expectedSha256 } from "../../support/transfer.ts";
+import { until } from "../../support/until.ts";
+import { visits } from "../../support/visit.ts";
+
+/** Slow enough that a transfer takes a second or two. */
+const threeLines = { name: "loss", uplinks: 3, rate: { isp1: "500mbit", isp2: "500mbit" } } as const;
+const startWeb = (lab: Lab) => startProgram(lab, "server", "web-server", "80");
+
+describeForwarding("connections of the same two hosts", { lab: { name: "pair" }, prepare: startWeb }, (scene) => {
+  const connections = 16;
+
+  it("all take one uplink with the kernel's default hash, and different ones with sluice", async () => {
+    const { lab } = scene;
+    await scene.sluice.stop();
+    await lab.masquerade("on");
+    await lab.multipath("1:1");
+    await lab.exec("router", ["sysctl", "-qw", "net.ipv4.fib_multipath_hash_policy=0"]);
+    const byKernel = countBy(await visits(lab, "client1", server, connections), ({ address }) => address);
+    await lab.multipath("off");
+    await lab.masquerade("off");
+
+    await scene.start({});
+    const bySluice = countBy(await visits(lab, "client1", server, connections), ({ address }) => address);
+    expect([Object.keys(byKernel).length, Object.keys(bySluice).length]).toEqual([1, 2]);
+  });
+});
+
+describeForwarding("20,000 connections", { lab: { name: "split" }, prepare: startCounting }, (scene) => {
+  const count = 20_000;
+
+  it.each([
+    [3, 1],
+    [1, 1],
+    [11, 45],
+  ])("are split %i:%i, by sluice's own count and by the providers'", async (...weights) => {
+    await scene.restart({ ...weighted(...weights), nat: { ports: "16384-49151" } });
+    const seenBefore = await countConnections(scene.lab);
+    const options = [String(count), "64", "reset", "2000", "7", server];
+    const made = await runProgram(scene.lab, "client1", "open-many", ...options);
+    expect(made).toEqual({ opened: count, failed: {} });
+
+    const { uplinks, flows } = await scene.status();
+    expect(flows.opened).toBe(count);
+    const seen = await countConnections(scene.lab);
+    const wanted = weights[0]! / (weights[0]! + weights[1]!);
+    for (const [first, second] of [uplinks.map((uplink) => uplink.flows), seen.map((all, i) => all - seenBefore[i]!)]) {
+      expect(first! + second!).toBeGreaterThanOrEqual(count);
+      expect(Math.abs(first! / (first! + second!) - wanted)).toBeLessThan(0.015);
+    }
+  });
+});
+
+describeForwarding("the loss of one of three uplinks", { lab: threeLines, prepare: startBoth }, (scene) => {
+  it("moves no flow of the other two and cuts none of their transfers; new flows avoid it until it is back", async () => {
+    const { lab } = scene;
+    const tcp = await hold(lab, "client1", "tcp", 120);
+    const udp = await hold(lab, "client2", "udp", 60);
+    await tcp.untilAnswered(120);
+    await udp.untilAnswered(60);
+    const bytes = 2 ** 26;
+    const transfers = [download(lab, "isp1", bytes), download(lab, "isp2", bytes)];
+    await until("both transfers are under way", async () =>
+      (await scene.status()).uplinks.slice(0, 2).every(({ rxBytes }) => rxBytes > 2 ** 20),
+    );
+    const before = await waysOfFlows(scene);
+    expect(new Set(before.values())).toEqual(new Set(["isp1", "isp2", "isp3"]));
+
+    await lab.exec("router", ["ip", "link", "set", "wan2", "down"]);
+    await until("isp3 is down", async () => (await stateOf(scene, "isp3")) === "down");
+    for (const holder of [tcp, udp]) {
+      holder.send();
+      await holder.untilAnswered(portsOf(before, holder === tcp ? "tcp" : "udp", "isp1", "isp2"));
+      expect(holder.closed).toEqual([]);
+    }
+    for (const transfer of transfers) expect(await transfer).toBe(expectedSha256(bytes));
+    const newcomers = await hold(lab, "client2", "tcp", 40);
+    await newcomers.untilAnswered(40);
+    const after = await waysOfFlows(scene);
+    for (const [flow, way] of before) expect(after.get(flow)).toBe(way);
+    for (const [flow, way] of after) expect(before.has(flow) || way !== "isp3").toBe(true);
+
+    await lab.exec("router", ["ip", "link", "set", "wan2", "up"]);
+    await lab.exec("router", [
+      "ip",
+      "route",
+      "add",
+      "default",
+      "via",
+      gatewayAddress.isp3,
+      "dev",
+      "wan2",
+      "metric",
+      "300",
+    ]);
+    await until("isp3 is up", async () => (await stateOf(scene, "isp3")) === "up");
+    const returned = await hold(lab, "client2", "tcp", 40);
+    await returned.untilAnswered(40);
+    const inTheEnd = await waysOfFlows(scene);
+    expect([...inTheEnd].filter(([flow, way]) => way === "isp3" && !after.has(flow))).not.toEqual([]);
+    for (const holder of [tcp, udp, newcomers, returned]) await holder.stop();
+  });
+});
+
+/** The uplink of every flow that there is; a flow is named by all that must never change: "tcp 192.168.10.2 40000 7 203.0.113.2 20000". */
+async function waysOfFlows(scene: Scene): Promise<Map<string, string>> {
+  const flows = await scene.flows();
+  return new Map(
+    flows.map((flow) => [
+      [flow.protocol, flow.source, flow.sourcePort, flow.destinationPort, flow.mappedAddress, flow.mappedPort].join(
+        " ",
+      ),
+      flow.uplink,
+    ]),
+  );
+}
+
+/** The source ports of the echo server's flows over these uplinks. */
+function portsOf(ways: Map<string, string>, protocol: string, ...isps: string[]): number[] {
+  const words = [...ways].filter(([, way]) => isps.includes(way)).map(([flow]) => flow.split(" "));
+  return words.filter(([name, , , port]) => name === protocol && port === "7").map(([, , port]) => Number(port));
+}
+
+async function stateOf(scene: Scene, isp: Isp): Promise<string> {
+  return (await scene.status()).uplinks.find(({ name }) => name === isp)!.state;
+}
+
+async function startBoth(lab: Lab): Promise<void> {
+  await startWeb(lab);
+  await startProgram(lab, "server", "echo-server", "7");
+}
+
+/** An echo server, and in each provider a counter of the connections that come from the router. */
+async function startCounting(lab: Lab): Promise<void> {
+  await startProgram(lab, "server", "echo-server", "7");
+  const rule = 'iifname "subscriber" tcp flags & (syn | ack) == syn counter';
+  for (const isp of lab.isps) {
+    await lab.exec(isp, ["nft", `table ip connections { chain c { type filter hook forward priority 0; ${rule}; }; }`]);
+  }
+}
+
+async function countConnections(lab: Lab): Promise<number[]> {
+  const tables = await Promise.all(lab.isps.map((isp) => lab.exec(isp, ["nft", "list", "table", "ip", "connections"])));
+  return tables.map(({ stdout }) => Number(/packets (\d+)/.exec(stdout)![1]));
+}
