@@ -1,8 +1,10 @@
 /** The machine and the commit that figures belong to. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { availableParallelism, cpus, loadavg, release, totalmem } from "node:os";
+import { availableParallelism, cpus, release, totalmem } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { readCpuSeconds } from "./meter.ts";
 
 export interface Machine {
   processor: string;
@@ -13,11 +15,11 @@ export interface Machine {
   node: string;
   /** "unknown" outside a git checkout; "+" at its end: with changes that are not committed. */
   commit: string;
-  /** Of the last minute, before the run: others' work is noise. */
-  loadBefore: number;
+  /** Cores that were busy in the second before the run: others' work is noise. */
+  busyBefore: number;
 }
 
-export function describeMachine(): Machine {
+export async function describeMachine(): Promise<Machine> {
   return {
     processor: cpus()[0]!.model.trim(),
     processors: availableParallelism(),
@@ -26,8 +28,14 @@ export function describeMachine(): Machine {
     kernel: release(),
     node: process.version,
     commit: commit(),
-    loadBefore: loadavg()[0]!,
+    busyBefore: await busyCores(),
   };
+}
+
+async function busyCores(): Promise<number> {
+  const [began, cpuSeconds] = [performance.now(), readCpuSeconds()];
+  await sleep(1000);
+  return (readCpuSeconds() - cpuSeconds) / ((performance.now() - began) / 1000);
 }
 
 function commit(): string {

@@ -35,7 +35,7 @@ function conditions({ machine, startedAt, command, scenarios }: Results): string
         ["system", `${machine.system}, Linux ${machine.kernel}, Node ${machine.node}`],
         ["commit", machine.commit],
         ["command", `\`${command}\``],
-        ["when", `${startedAt}, load ${machine.loadBefore.toFixed(2)} before`],
+        ["when", `${startedAt}, ${machine.busyBefore.toFixed(2)} cores busy with other work before`],
       ],
     ),
     present.map(({ title, about }) => `- **${title}**: ${about}`).join("\n"),

@@ -37,7 +37,8 @@ export function usage(from: Reading, to: Reading): Usage {
   };
 }
 
-function readCpuSeconds(): number {
+/** Of all processors since boot, without idle and waiting. */
+export function readCpuSeconds(): number {
   // cpu user nice system idle iowait irq softirq steal ...: steal is time that the machine did not get.
   const [, user, nice, system, , , irq, softirq] = readFileSync("/proc/stat", "utf8").split("\n", 1)[0]!.split(/\s+/);
   const ticks = [user, nice, system, irq, softirq].reduce((sum, value) => sum + Number(value), 0);

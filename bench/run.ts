@@ -17,6 +17,9 @@ import { renderTable } from "./table.ts";
 import { compileTool } from "./tools.ts";
 import type { Contender, Failure, Sample, Scenario } from "./types.ts";
 
+/** More than this of other work, and figures are noise. */
+const quietCores = 0.1;
+
 const toolNames = ["udp-rate", "connect-rate", "flush-conntrack"];
 
 // A lab goes away when the process exits, and a signal alone would not let it.
@@ -35,7 +38,10 @@ process.exitCode = failed ? 1 : 0;
 
 async function run(options: BenchOptions): Promise<Results> {
   const startedAt = new Date().toISOString();
-  const machine = describeMachine();
+  const machine = await describeMachine();
+  if (machine.busyBefore > quietCores) {
+    console.log(`The machine is not quiet: ${machine.busyBefore.toFixed(2)} cores are busy with something else.\n`);
+  }
   const tools = Object.fromEntries(await Promise.all(toolNames.map(async (name) => [name, await compileTool(name)])));
   const scenarios: ScenarioResult[] = [];
   for (const scenario of options.scenarios) scenarios.push(await runScenario(scenario, options, tools));
@@ -49,7 +55,7 @@ async function run(options: BenchOptions): Promise<Results> {
     runMs,
     warmUpMs,
     scenarios,
-    micro: options.micro ? await microOrFailure() : null,
+    micro: options.micro ? await microOrFailure(options.quick) : null,
   };
 }
 
@@ -87,10 +93,10 @@ function chosen(scenario: Scenario, quick: boolean): Contender[] {
   return contenders.filter(({ name }) => names.includes(name));
 }
 
-async function microOrFailure(): Promise<Results["micro"]> {
+async function microOrFailure(quick: boolean): Promise<Results["micro"]> {
   console.log("the JavaScript part alone");
   try {
-    return await runMicro();
+    return await runMicro(quick);
   } catch (error) {
     return { failed: (error as Error).message };
   }

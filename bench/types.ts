@@ -45,6 +45,8 @@ export interface Scenario {
   readonly contenders: readonly string[];
   /** Enough flows that every uplink must get a share; a run where one does not is made again. */
   readonly usesAllUplinks: boolean;
+  /** Whether `--quick` runs it. */
+  readonly quick: boolean;
   /** Sets up what the lab needs besides, before the first round. */
   prepare?(lab: Lab): Promise<void>;
   run(context: RunContext): Promise<Outcome>;

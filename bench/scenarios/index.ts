@@ -17,6 +17,7 @@ export const scenarios: readonly Scenario[] = [
   {
     ...tcp(1, "up"),
     name: "tcp-1-up",
+    quick: true,
     title: "one TCP stream, client to server",
     target: 0.85,
     expected:
@@ -25,6 +26,7 @@ export const scenarios: readonly Scenario[] = [
   {
     ...tcp(1, "down"),
     name: "tcp-1-down",
+    quick: true,
     title: "one TCP stream, server to client",
     target: 0.85,
     expected: "0.85, as up: the path back costs the same two copies",
@@ -32,6 +34,7 @@ export const scenarios: readonly Scenario[] = [
   {
     ...tcp(8, "up"),
     name: "tcp-8-up",
+    quick: true,
     title: "eight TCP streams, client to server",
     target: 0.75,
     contenders: withOneWorker,
@@ -40,6 +43,7 @@ export const scenarios: readonly Scenario[] = [
   {
     ...tcp(8, "down"),
     name: "tcp-8-down",
+    quick: true,
     title: "eight TCP streams, server to client",
     target: 0.75,
     expected: "0.75, as up",
@@ -47,6 +51,7 @@ export const scenarios: readonly Scenario[] = [
   {
     ...tcp(8, "both"),
     name: "tcp-8-both",
+    quick: false,
     title: "eight TCP streams each way at once (sum)",
     target: 0.75,
     expected: "0.75: the same work a byte",
@@ -54,6 +59,7 @@ export const scenarios: readonly Scenario[] = [
   {
     ...tcp(1, "up"),
     name: "mtu-gro-1",
+    quick: true,
     title: "MTU-size senders, GRO on the router, one stream",
     target: 1,
     prepare: mtuSizeSenders,
@@ -63,6 +69,7 @@ export const scenarios: readonly Scenario[] = [
   {
     ...tcp(8, "up"),
     name: "mtu-gro-8",
+    quick: false,
     title: "MTU-size senders, GRO on the router, eight streams",
     target: 1,
     prepare: mtuSizeSenders,
@@ -71,6 +78,7 @@ export const scenarios: readonly Scenario[] = [
   {
     ...tcp(1, "up"),
     name: "no-offload",
+    quick: false,
     title: "no offload anywhere, one stream",
     target: null,
     prepare: noOffload,
@@ -79,6 +87,7 @@ export const scenarios: readonly Scenario[] = [
   {
     ...udp(),
     name: "udp-64",
+    quick: true,
     title: "64-byte UDP, as much as arrives",
     about: `Both clients send 64 bytes of payload in 32 flows each, at most ${window} packets of a flow under way, so that none are made only to be thrown away.`,
     target: 0.9,
@@ -89,6 +98,7 @@ export const scenarios: readonly Scenario[] = [
   {
     ...udp(),
     name: "udp-64-flood",
+    quick: false,
     title: "64-byte UDP, senders without a brake",
     about: "The same, but the senders never wait: what is left of the forwarding when they take all they can get.",
     target: null,
@@ -98,6 +108,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: "connect",
+    quick: true,
     title: "connect and close",
     about:
       "Two processes with 64 connections under way each connect to 62 addresses of the server, which closes at once; then the client closes: seven packets a connection.",
@@ -115,6 +126,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: "ping",
+    quick: true,
     title: "ping, idle, median",
     about: "200 pings a second, each finding the path asleep.",
     unit: "µs",

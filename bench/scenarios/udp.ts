@@ -45,7 +45,8 @@ function outcomeOf(reports: readonly SenderReport[]): Outcome {
     value: reports.reduce((sum, { received, seconds }) => sum + received / seconds, 0),
     work: total("received") / 1e6,
     notes: {
-      lossRatio: 1 - total("received") / total("sent"),
+      /** Sent and received are read a moment apart. */
+      lossRatio: Math.max(0, 1 - total("received") / total("sent")),
       /** Of the senders' time: how long the path kept them waiting. 0 when it was the senders that were slow, or had no brake. */
       waitRatio: total("waitedSeconds") / total("seconds"),
     },

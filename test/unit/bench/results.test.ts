@@ -91,7 +91,7 @@ const head: Omit<Results, "scenarios" | "micro"> = {
     kernel: "6.18.0",
     node: "v24.0.0",
     commit: "0123456789ab",
-    loadBefore: 0,
+    busyBefore: 0,
   },
   rounds: 3,
   runMs: 1000,
