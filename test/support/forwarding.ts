@@ -56,10 +56,14 @@ export class Scene {
     await this.sluice.waitFor(/is forwarding/);
   }
 
-  /** Ends the daemon and starts another one; the sniffer goes on. */
-  async restart(config: object): Promise<void> {
+  /** Ends the daemon, does something in between, and starts another one; the sniffer goes on. */
+  async restart(config: object, between: () => Promise<void> = async () => {}): Promise<void> {
+    // As long as there is no daemon the kernel translates: the LAN may still be saying goodbye.
+    await this.lab.masquerade("on");
     expect(await this.sluice.stop(), "the daemon's exit status").toBe(0);
+    await between();
     await this.start(config);
+    await this.lab.masquerade("off");
   }
 
   /** What `sluice status --json` prints, without the time that a command takes to start. */

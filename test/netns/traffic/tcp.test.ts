@@ -6,7 +6,7 @@ import { iperf, startIperf } from "../../support/iperf.ts";
 
 const length = ["-n", "100M"];
 /** iperf3 does not wait for what is still under way when the sender ends. */
-const wantedBytes = 50 * 2 ** 20;
+const wantedBytes = 10 * 2 ** 20;
 
 describeForwarding("TCP", { lab: { name: "tcp" }, prepare: (lab) => startIperf(lab, [5201, 5202]) }, (scene) => {
   it.each([

@@ -11,7 +11,7 @@ import { type Lab, server } from "../../support/lab.ts";
 /** At these rates nothing is lost, unless the machine is busy elsewhere: then iperf3's own sockets overflow. */
 const mostLost = 0.5;
 
-describeForwarding("UDP", { lab: { name: "udp" }, prepare: (lab) => startIperf(lab, [5201, 5202]) }, (scene) => {
+describeForwarding("UDP", { lab: { name: "udp" }, prepare }, (scene) => {
   it.each([
     ["64 bytes to the server", ["-l", "64", "-b", "4M", "-k", "2000"]],
     ["64 bytes from the server", ["-l", "64", "-b", "4M", "-k", "2000", "-R"]],
@@ -36,12 +36,10 @@ describeForwarding("UDP", { lab: { name: "udp" }, prepare: (lab) => startIperf(l
     ]);
     for (const sum of sums) expect(sum.lost_packets! / sum.packets!).toBeLessThan(mostLost);
   });
-});
 
-describeForwarding("DNS", { lab: { name: "dns" }, prepare: startDns }, (scene) => {
   const question = ["+tries=1", "+time=5", `@${server}`, "large.example.test", "TXT"];
 
-  it("brings an answer of 2.7 kB in fragments", async () => {
+  it("brings a DNS answer of 2.7 kB in fragments", async () => {
     const { stdout } = await scene.lab.exec("client1", ["dig", "+bufsize=4096", "+notcp", "+ignore", ...question]);
     expect(stdout).toMatch(/flags:(?! tc)[^;]*; QUERY: 1, ANSWER: 1/);
     expect(Number(/MSG SIZE +rcvd: (\d+)/.exec(stdout)![1])).toBeGreaterThan(2700);
@@ -55,7 +53,7 @@ describeForwarding("DNS", { lab: { name: "dns" }, prepare: startDns }, (scene) =
     expect(stdout).toMatch(/\(TCP\)/);
   });
 
-  it("brings many of them to two hosts at once", async () => {
+  it("brings many such answers to two hosts at once", async () => {
     const questions = ["client1", "client2"].flatMap((host) =>
       Array<"client1" | "client2">(10).fill(host as "client1"),
     );
@@ -69,8 +67,9 @@ describeForwarding("DNS", { lab: { name: "dns" }, prepare: startDns }, (scene) =
   });
 });
 
-/** A name server whose one answer does not fit a packet. */
-async function startDns(lab: Lab): Promise<void> {
+/** iperf3, and a name server whose one answer does not fit a packet. */
+async function prepare(lab: Lab): Promise<void> {
+  await startIperf(lab, [5201, 5202]);
   const strings = Array.from({ length: 11 }, (_, i) => String.fromCharCode(97 + i).repeat(240)).join(",");
   const dnsmasq = lab.spawn("server", [
     ...["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file="],
