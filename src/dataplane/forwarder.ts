@@ -34,6 +34,7 @@ import { Egress } from "./egress.ts";
 import { FragmentPath } from "./fragment-path.ts";
 import { findQuotedFlow, floorNextHopMtu, translateErrorInbound, translateErrorOutbound } from "./icmp-error.ts";
 import { setDestination, setSource } from "./masquerade.ts";
+import { isOver, tcpState } from "./tcp-state.ts";
 import { verdict } from "./verdict.ts";
 
 export interface ForwarderOptions extends Omit<ConntrackOptions, "nowMs"> {
@@ -139,7 +140,7 @@ export class Forwarder {
     const id = this.#findFlow(rows, p, protocol); // 3
     if ((id & 1) === reply) return verdict.ownAddress;
     let flow = id >>> 1;
-    if (flow !== 0 && this.#hasLostItsAddress(flow)) {
+    if (flow !== 0 && (this.#hasLostItsAddress(flow) || this.#canBeginElsewhere(flow, rows, p))) {
       this.conntrack.close(flow);
       flow = 0;
     }
@@ -248,6 +249,19 @@ export class Forwarder {
     const row = flow * flowWords;
     const address = this.#egress.uplinkWord(words[row + flowWord.outside]! & 0xff, uplinkWord.address);
     return address !== 0 && words[row + flowWord.mapped] !== address;
+  }
+
+  /**
+   * Whether a SYN finds its flow on an uplink that is down, and nothing is lost by a flow on another: the connection before
+   * it is over and the client uses its port again, or it was never answered. On the old flow it would wait for the uplink.
+   */
+  #canBeginElsewhere(flow: number, rows: Int32Array, p: number): boolean {
+    const { words } = this.conntrack.flows;
+    const row = flow * flowWords;
+    if (this.#egress.uplinkWord(words[row + flowWord.outside]! & 0xff, uplinkWord.ready) !== 0) return false;
+    if (rows[p + packetWord.protocol] !== protocolTcp) return false;
+    const state = words[row + flowWord.state]!;
+    return (rows[p + packetWord.flags]! & (syn | ack | rst)) === syn && (isOver(state) || state <= tcpState.synSent);
   }
 
   /** Opens the flow of a packet from the inside, or returns minus the verdict. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { balanceKey } from "../../src/dataplane/classify.ts";
 import { counter, noUplink } from "../../src/tables/shared-state.ts";
 import { checkInvariants } from "../model/invariants.ts";
-import { ACK, echo, gsoTcp, icmpError, partialVnet, pattern, SYN, tcp, udp } from "../support/packets.ts";
+import { ACK, echo, gsoTcp, icmpError, partialVnet, pattern, RST, SYN, tcp, udp } from "../support/packets.ts";
 import { client, otherClient, otherServer, Rig, server, uplinkAddresses } from "./rig.ts";
 
 const question = (port: number, remote = `${server}:53`) =>
@@ -97,6 +97,46 @@ describe("an uplink that is not ready", () => {
     const third = rig.outOne(question(5000, `${otherServer}:54`), 1);
     expect(third.sourcePort).toBe(moved.sourcePort);
     expect(rig.outOne(question(5000), 0).source).toBe(uplinkAddresses[0]);
+  });
+});
+
+describe("a connection that begins on an uplink that is down", () => {
+  const segment = (flags: number) => tcp({ source: `${client}:5000`, destination: `${server}:80`, flags });
+  const answer = (port: number, flags: number) =>
+    tcp({ source: `${server}:80`, destination: `${uplinkAddresses[0]}:${port}`, flags });
+
+  test("takes another when an earlier one from the same port is over", () => {
+    const rig = new Rig({ links: [14, 14] });
+    const { sourcePort } = rig.outOne(segment(SYN), 0);
+    rig.in([answer(sourcePort, SYN | ACK)]);
+    rig.outOne(segment(ACK), 0);
+    rig.in(answer(sourcePort, RST));
+    rig.setUplink(0, { ready: 0 });
+    rig.steerTo(1);
+    expect(rig.outOne(segment(SYN), 1).source).toBe(uplinkAddresses[1]);
+    expect(rig.openFlows).toBe(1);
+    checkInvariants(rig.forwarder.conntrack, rig.shared.counters(0));
+  });
+
+  test("takes another with its next SYN when the first was never answered", () => {
+    const rig = new Rig({ links: [14, 14] });
+    rig.outOne(segment(SYN), 0);
+    rig.setUplink(0, { ready: 0 });
+    rig.steerTo(1);
+    expect(rig.outOne(segment(SYN), 1).source).toBe(uplinkAddresses[1]);
+    expect(rig.openFlows).toBe(1);
+  });
+
+  test("stays once it has been answered, and goes on when the uplink is back", () => {
+    const rig = new Rig({ links: [14, 14] });
+    const { sourcePort } = rig.outOne(segment(SYN), 0);
+    rig.in([answer(sourcePort, SYN | ACK)]);
+    rig.setUplink(0, { ready: 0 });
+    rig.steerTo(1);
+    expect(rig.out([segment(SYN), segment(ACK)], 1)).toHaveLength(0);
+    expect(rig.drops).toEqual({ "uplink-not-ready": 2 });
+    rig.setUplink(0, { ready: 1 });
+    expect(rig.outOne(segment(ACK), 0).sourcePort).toBe(sourcePort);
   });
 });
 
