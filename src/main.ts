@@ -10,9 +10,8 @@ import { openFirewall } from "./control/firewall.ts";
 import { Journal, recover } from "./control/journal.ts";
 import type { Log } from "./control/log.ts";
 import { createNotifier } from "./control/notify.ts";
-import { publishUplinks } from "./control/publish-uplinks.ts";
-import { buildLookup, lowestTier } from "./control/scheduler.ts";
 import { applySteering, type Steering } from "./control/steering.ts";
+import { UplinkPublisher } from "./control/uplink-publisher.ts";
 import { readUplinks, type UplinkSnapshot } from "./control/uplink-snapshot.ts";
 import { watchUplinks } from "./control/uplinks.ts";
 import { version } from "./control/version.ts";
@@ -96,20 +95,17 @@ async function startUp(
 
   // Uplinks, followed from here on.
   let steering: Steering | undefined;
+  const publisher = new UplinkPublisher(
+    { config, shared, firewall, wake: () => pool.wake(), onFailure: (reason) => end.fail(reason) },
+    uplinks,
+  );
   const follow = (current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[]) => {
     for (const [index, uplink] of current.entries()) {
       if (isAnotherInterface(uplink, previous[index]!))
         reopenUplinkSockets(socketFds[index]!, socketOptions(config, uplink));
     }
     logChanges(log, current, previous);
-    // The drop first: a reply to a new address must never find the router's own stack.
-    firewall.refresh(current).then(
-      () => {
-        publish(config, shared, current);
-        pool.wake();
-      },
-      (error: Error) => end.fail(error.message),
-    );
+    void publisher.update(current);
     steering?.update(current).catch((error: Error) => log.error({ err: error }, "routes could not follow the uplinks"));
   };
   const watch = await watchUplinks(config, journal, {
@@ -123,7 +119,7 @@ async function startUp(
     onProblem: (message) => log.warn(message),
   });
   cleanup.add("uplink watch", () => watch.close());
-  publish(config, shared, watch.snapshots);
+  await publisher.update(watch.snapshots);
 
   // Control socket, and last the traffic.
   const api = await startApi(config.control.socket, {
@@ -194,15 +190,6 @@ function socketOptions(config: Config, uplink: UplinkSnapshot) {
 
 function portRange({ nat }: Config): { firstPort: number; lastPort: number } {
   return { firstPort: nat.firstPort, lastPort: nat.lastPort };
-}
-
-/** Tells the workers how the uplinks are, and which of them new flows get. */
-function publish(config: Config, shared: SharedState, snapshots: readonly UplinkSnapshot[]): void {
-  publishUplinks(snapshots, shared);
-  const live = config.uplinks
-    .map(({ name, weight, tier }, index) => ({ index, name, weight, tier }))
-    .filter(({ index }) => isUp(snapshots[index]!));
-  buildLookup(shared.lookup, lowestTier(live));
 }
 
 function isUp(uplink: UplinkSnapshot): boolean {
@@ -285,5 +272,7 @@ class End {
     // Not once: a second Ctrl-C must not end what undoes everything.
     process.on("SIGTERM", () => resolve());
     process.on("SIGINT", () => resolve());
+    // A mistake of ours in a callback: die of it, but undo first.
+    process.on("uncaughtException", reject);
   }
 }
