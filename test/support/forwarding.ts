@@ -22,6 +22,9 @@ export interface ForwardingOptions {
   prepare?: (lab: Lab) => Promise<unknown>;
 }
 
+/** SLUICE_TEST_FULL=1: take the time for the largest amounts everywhere. */
+export const isFull = process.env.SLUICE_TEST_FULL === "1";
+
 /** Declares `tests` once for each number of workers. What `scene` holds is there when a test runs. */
 export function describeForwarding(story: string, options: ForwardingOptions, tests: (scene: Scene) => void): void {
   describe(story, () => {

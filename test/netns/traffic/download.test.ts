@@ -6,12 +6,12 @@
  */
 
 import { beforeAll, describe, expect, it } from "vitest";
-import { describeForwarding } from "../../support/forwarding.ts";
+import { describeForwarding, isFull } from "../../support/forwarding.ts";
 import { startProgram } from "../../support/programs.ts";
 import { download, expectedSha256, upload } from "../../support/transfer.ts";
 
 const gigabyte = 2 ** 30;
-const shortBytes = process.env["SLUICE_TEST_FULL"] === "1" ? gigabyte : 2 ** 25;
+const shortBytes = isFull ? gigabyte : 2 ** 25;
 const checksums = new Map([gigabyte, shortBytes].map((bytes) => [bytes, expectedSha256(bytes)]));
 
 describeForwarding(

@@ -44,8 +44,7 @@ describeForwarding("the router's own traffic", { lab: { name: "own" }, prepare: 
 
   it("pings, in fragments too, and asks for names", async () => {
     for (const size of ["56", "3000"]) {
-      const ping = await scene.lab.exec("router", ["ping", "-c", "3", "-i", "0.02", "-w", "10", "-s", size, server]);
-      expect(ping.stdout).toMatch(/ 3 received/);
+      await scene.lab.exec("router", ["ping", "-c", "3", "-i", "0.02", "-w", "10", "-s", size, server]);
     }
     const refused = await scene.lab.exec("router", ["dig", "+tries=1", "+time=5", `@${server}`, "a.test"], {
       mayFail: true,

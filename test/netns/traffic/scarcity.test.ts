@@ -1,10 +1,12 @@
 /**
  * When ports, flows or a host's share run out, in the lab's topology (scripts/lab): short connections go on
  * with the ports of those that ended, what finds no room is dropped and counted, and what lives, lives on.
+ *
+ * SLUICE_TEST_FULL=1 makes the short connections ten times as many.
  */
 
 import { beforeAll, describe, expect, it } from "vitest";
-import { countBy, describeForwarding, type Scene } from "../../support/forwarding.ts";
+import { countBy, describeForwarding, isFull, type Scene } from "../../support/forwarding.ts";
 import { type Holder, hold } from "../../support/holder.ts";
 import { client1, client2, type Lab } from "../../support/lab.ts";
 import { runProgram, startProgram } from "../../support/programs.ts";
@@ -16,9 +18,11 @@ const destinations = Array.from({ length: 20 }, (_, i) => `192.0.2.${20 + i}`);
 describeForwarding("when room is scarce", { lab: { name: "scarcity" }, prepare: startEcho }, (scene) => {
   describe("300 ports", () => {
     beforeAll(() => scene.restart({ nat: { ports: "20000-20299" } }));
-    const count = process.env.SLUICE_TEST_FULL === "1" ? 200_000 : 20_000;
+    const count = isFull ? 200_000 : 20_000;
 
-    it(`serve ${count} short connections as fast as they come, and no long one loses its own`, async () => {
+    it(`serve ${count} short connections as fast as they come, and no long one loses its own`, {
+      timeout: 300_000,
+    }, async () => {
       const long = await hold(scene.lab, "client2", "tcp", 40);
       await long.untilAnswered(40);
       const before = await mappedPorts();
