@@ -34,11 +34,9 @@ describeForwarding("a ping", { lab: { name: "ping" } }, (scene) => {
 });
 
 /**
- * Pings until five answers are there. With -w, because ping gives the last answer only two round trips' time
- * else; those that it sends while it waits are not counted as lost.
+ * Pings until five answers are there, for ten seconds: without -w ping gives the last answer only two round
+ * trips' time, and a busy machine lets it wait longer than that. Throws when they do not come.
  */
 async function pingFive(lab: Lab, host: Host, to: string, ...options: string[]): Promise<void> {
-  const { stdout } = await lab.exec(host, ["ping", "-c", "5", "-i", "0.02", "-w", "10", ...options, to]);
-  const [, transmitted, received] = /(\d+) packets transmitted, (\d+) received/.exec(stdout)!;
-  expect(Number(transmitted) - Number(received), stdout).toBeLessThan(4);
+  await lab.exec(host, ["ping", "-c", "5", "-i", "0.02", "-w", "10", ...options, to]);
 }
