@@ -47,7 +47,7 @@ export interface Steering {
   readonly slot: Slot;
   /** Follows the uplinks: call it after every change and now and then without one. Updates run one after the other. */
   update(uplinks: readonly UplinkSnapshot[]): Promise<void>;
-  /** Takes everything away again; the TUN keeps its settings until it is closed. */
+  /** Takes everything away again, for good: later updates do nothing. The TUN keeps its settings until it is closed. */
   undo(): Promise<void>;
 }
 
@@ -71,14 +71,20 @@ export async function applySteering(
     last = last.catch(() => {}).then(task);
     return last;
   };
+  let undone = false;
   const steering: Steering = {
     slot,
     update: (current) =>
       inTurn(async () => {
+        // An uplink that changes while everything is undone must not bring it back.
+        if (undone) return;
         if (!(await isTunSetUp(config, current))) await setUpTun(config, current);
         await reconcile(config, current, slot);
       }),
-    undo: () => inTurn(() => journal.undo(entries)),
+    undo: () => {
+      undone = true;
+      return inTurn(() => journal.undo(entries));
+    },
   };
   try {
     await alone(() => {
