@@ -86,6 +86,25 @@ describe.each([1, 2])("with %i workers", (workers) => {
     await endsBecause(sluice, reason);
   });
 
+  it("ends with the reason, and undoes everything, when the main thread throws where nobody catches", async () => {
+    const order = join(lab.directory, "order-main");
+    const sluice = await start({ NODE_OPTIONS: `--import=${sabotage}`, SABOTAGE: order });
+    writeFileSync(order, "main thread");
+    await endsBecause(sluice, /^sluice: sabotaged/);
+  });
+
+  it("keeps its drop, and goes on, when somebody flushes the whole of nftables", async () => {
+    const sluice = await start();
+    await lab.exec("router", ["nft", "flush", "ruleset"], { mayFail: true });
+    await forwards();
+    expect((await lab.exec("router", ["nft", "list", "table", "netdev", "sluice_sluice0"])).stdout).toContain(
+      "th dport 16384-32767",
+    );
+    await lab.masquerade("on");
+    expect(await sluice.stop()).toBe(0);
+    expect(await readMachine(lab)).toEqual(before);
+  });
+
   it("ends with the reason, and undoes everything, when somebody deletes the TUN", async () => {
     const sluice = await start();
     await lab.exec("router", ["ip", "link", "delete", "sluice0"]);

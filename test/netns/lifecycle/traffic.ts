@@ -71,6 +71,6 @@ async function stream(): Promise<void> {
   await new Promise((resolve) => process.once("SIGTERM", resolve));
   clearInterval(timer);
   await sleep(drainMs);
-  console.log(`sent ${sent} lost ${missing.size}`);
+  console.log(`sent ${sent} lost ${missing.size}: ${[...missing].join(" ")}`);
   process.exit(0);
 }

@@ -37,6 +37,20 @@ describe.each([1, 2])("with %i workers", (workers) => {
     expect(await readMachine(lab)).toEqual(before);
   });
 
+  it("leaves the machine as it was also when uplinks change all the while", async () => {
+    const change = "while :; do ip link set wan1 mtu 1400; sleep 0.05; ip link set wan1 mtu 1500; sleep 0.05; done";
+    for (let n = 0; n < 2; n++) {
+      const sluice = await start();
+      const changes = lab.spawn("router", ["sh", "-ec", change]);
+      await sluice.waitFor(/uplink has another MTU/);
+      await sleep(100 * n);
+      expect(await sluice.stop()).toBe(0);
+      await changes.stop();
+      await lab.exec("router", ["ip", "link", "set", "wan1", "mtu", "1500"]);
+      expect(await readMachine(lab)).toEqual(before);
+    }
+  });
+
   it("undoes everything also when the signal comes again meanwhile", async () => {
     const sluice = await start();
     for (let n = 0; n < 3; n++) {
