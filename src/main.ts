@@ -3,7 +3,6 @@
  * steers traffic in. Whatever ends it, everything is undone in reverse order; what a `kill -9` leaves
  * is in the journal, and the next start undoes it.
  */
-import { randomBytes } from "node:crypto";
 import { startApi } from "./control/api.ts";
 import type { Config } from "./control/config-types.ts";
 import { openFirewall } from "./control/firewall.ts";
@@ -15,23 +14,14 @@ import { UplinkPublisher } from "./control/uplink-publisher.ts";
 import { readUplinks, type UplinkSnapshot } from "./control/uplink-snapshot.ts";
 import { watchUplinks } from "./control/uplinks.ts";
 import { version } from "./control/version.ts";
-import { balanceKey } from "./dataplane/classify.ts";
 import { loadNative } from "./io/native.ts";
-import { openUplinkSockets, reopenUplinkSockets } from "./io/packet-socket.ts";
+import { openSockets, reopenSockets } from "./io/packet-socket.ts";
 import { openTunQueues } from "./io/tun.ts";
+import { openLanSockets } from "./lan-sockets.ts";
 import { flowReport, statusReport } from "./status.ts";
-import { mailboxBytes } from "./tables/mailbox.ts";
 import { noUplink, SharedState } from "./tables/shared-state.ts";
-import { parseAddress } from "./wire/ipv4.ts";
 import { WorkerPool } from "./worker-pool.ts";
-import type { WorkerStart } from "./worker-protocol.ts";
-
-const balanceKeys = {
-  "five-tuple": balanceKey.fiveTuple,
-  "source-destination": balanceKey.sourceDestination,
-  source: balanceKey.source,
-  destination: balanceKey.destination,
-};
+import { socketOptions, workerStarts } from "./worker-settings.ts";
 
 /**
  * Runs until SIGTERM or SIGINT, then undoes everything and resolves. Rejects, after undoing, with what
@@ -72,23 +62,23 @@ async function startUp(
   const tunFds = openTunQueues(config.tun.name, config.workers);
   cleanup.add("TUN", () => closeAll(tunFds));
   const socketFds = uplinks.map((uplink) => {
-    const fds = openUplinkSockets(socketOptions(config, uplink));
+    const fds = openSockets(socketOptions(config, uplink));
     cleanup.add(`sockets of ${uplink.name}`, () => closeAll(fds));
     return fds;
   });
+  const lans = await openLanSockets(config, uplinks, (fds) => cleanup.add("sockets of a LAN", () => closeAll(fds)));
   const eventFds = tunFds.map(() => loadNative().eventOpen());
   cleanup.add("events", () => closeAll(eventFds));
-  const firewall = await openFirewall(
-    { tun: config.tun.name, ...portRange(config), onLost: (reason) => end.fail(reason) },
-    uplinks,
-  );
+  const firewall = await openFirewall(config, (reason) => end.fail(reason), uplinks);
   cleanup.add("firewall", () => firewall.close());
 
   // Workers, with nothing to do yet.
   const shared = new SharedState();
   shared.lookup.fill(noUplink);
-  const pool = new WorkerPool(shared, workerStarts(config, shared, uplinks, tunFds, socketFds, eventFds), (reason) =>
-    end.fail(reason),
+  const pool = new WorkerPool(
+    shared,
+    workerStarts(config, shared, uplinks, tunFds, socketFds, lans, eventFds),
+    (reason) => end.fail(reason),
   );
   cleanup.add("workers", () => pool.stop());
   const memoryBytes = await pool.ready();
@@ -101,10 +91,11 @@ async function startUp(
   );
   const follow = (current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[]) => {
     for (const [index, uplink] of current.entries()) {
-      if (isAnotherInterface(uplink, previous[index]!))
-        reopenUplinkSockets(socketFds[index]!, socketOptions(config, uplink));
+      if (isAnotherInterface(uplink, previous[index]!)) reopenSockets(socketFds[index]!, socketOptions(config, uplink));
     }
     logChanges(log, current, previous);
+    for (const lan of lans)
+      lan.follow(current).catch((error: Error) => log.error({ err: error }, "a LAN's sockets could not follow"));
     void publisher.update(current);
     steering?.update(current).catch((error: Error) => log.error({ err: error }, "routes could not follow the uplinks"));
   };
@@ -137,59 +128,6 @@ async function startUp(
   announce(config, log, watch.snapshots, memoryBytes);
   notifier.ready(`${config.workers} workers, ${watch.snapshots.filter(isUp).length} of ${uplinks.length} uplinks up`);
   notifier.startWatchdog(() => pool.isAlive());
-}
-
-function workerStarts(
-  config: Config,
-  shared: SharedState,
-  uplinks: readonly UplinkSnapshot[],
-  tunFds: readonly number[],
-  socketFds: readonly number[][],
-  eventFds: number[],
-): WorkerStart[] {
-  const { workers, limits, nat } = config;
-  const words = new Int32Array(new Uint8Array(randomBytes(16)).buffer);
-  const mailboxes = workers === 1 ? null : new SharedArrayBuffer(workers * workers * mailboxBytes);
-  return tunFds.map((tunFd, worker) => ({
-    worker,
-    workers,
-    shared: shared.buffer,
-    mailboxes,
-    tunFd,
-    eventFds,
-    uplinks: uplinks.map(({ linkHeaderBytes }, index) => ({ fd: socketFds[index]![worker]!, linkHeaderBytes })),
-    flows: Math.ceil(limits.flows / workers),
-    flowsPerHost: Math.ceil(limits.flowsPerHost / workers),
-    ...portRange(config),
-    endpointIndependent: nat.mapping === "endpoint-independent",
-    timeouts: nat.timeouts,
-    balanceKey: balanceKeys[config.balance.key],
-    secret: [words[0]!, words[1]!, words[2]!, words[3]!],
-    errorSource: errorSource(config),
-  }));
-}
-
-/**
- * The address that our own ICMP errors come from: the TUN's other host. The TUN's own address would
- * be refused as spoofed when it comes in from outside the kernel. A /32 has no other host; then
- * 192.0.0.8 says "a router without an address" (RFC 7600).
- */
-function errorSource({ tun }: Config): number {
-  if (tun.prefixLength === 32) return parseAddress("192.0.0.8")!;
-  const own = parseAddress(tun.address)!;
-  if (tun.prefixLength === 31) return own ^ 1;
-  const hostMask = -1 >>> tun.prefixLength;
-  const next = own + 1;
-  return (next & hostMask) === hostMask ? own - 1 : next;
-}
-
-function socketOptions(config: Config, uplink: UplinkSnapshot) {
-  const { interface: device, ifindex, linkHeaderBytes } = uplink;
-  return { interface: device, ifindex, linkHeaderBytes, workers: config.workers, ...portRange(config) };
-}
-
-function portRange({ nat }: Config): { firstPort: number; lastPort: number } {
-  return { firstPort: nat.firstPort, lastPort: nat.lastPort };
 }
 
 function isUp(uplink: UplinkSnapshot): boolean {

@@ -1,5 +1,7 @@
 /** What the main thread and a worker say to each other. Packets never come this way. */
+
 import type { ListedFlow } from "./dataplane/flow-list.ts";
+import type { Forward } from "./tables/forwards.ts";
 
 /** Everything a worker needs to start: numbers, names and shared memory. Descriptors were opened by the main thread. */
 export interface WorkerStart {
@@ -11,13 +13,17 @@ export interface WorkerStart {
   /** One a worker, by which others wake it. */
   eventFds: number[];
   uplinks: { fd: number; linkHeaderBytes: number }[];
+  lans: { fd: number; linkHeaderBytes: number }[];
   /** Flows of this worker, and per inside host. */
   flows: number;
   flowsPerHost: number;
   firstPort: number;
   lastPort: number;
   endpointIndependent: boolean;
-  timeouts: { tcpEstablishedMs: number; tcpTransitoryMs: number; udpMs: number; icmpMs: number };
+  /** Number of `filtering`. */
+  filtering: number;
+  forwards: Forward[];
+  timeouts: { tcpEstablishedMs: number; tcpTransitoryMs: number; udpMs: number; icmpMs: number; otherMs: number };
   /** Number of `balanceKey`. */
   balanceKey: number;
   /** Two words for the tables, two for the balance: the same in all workers. */

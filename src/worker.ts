@@ -30,7 +30,7 @@ function run(): void {
   const native = loadNative();
   const io = openPacketLoop({
     tunFd: start.tunFd,
-    uplinks: start.uplinks,
+    links: [...start.uplinks, ...start.lans],
     eventFd: start.eventFds[start.worker]!,
     receiveSlots,
     scratchSlots,

@@ -1,5 +1,6 @@
 /** A forwarder between in-memory devices, with one client's packets written straight into the slots: the rig of the micro-benchmarks. */
 import { balanceKey } from "../../src/dataplane/classify.ts";
+import { filtering } from "../../src/dataplane/conntrack.ts";
 import { Forwarder } from "../../src/dataplane/forwarder.ts";
 import { flowWord, flowWords } from "../../src/tables/flow-table.ts";
 import {
@@ -13,7 +14,7 @@ import {
   vnetBytes,
 } from "../../src/tables/packet-memory.ts";
 import { SharedState, uplinkWord } from "../../src/tables/shared-state.ts";
-import { ipv4, parseAddress, protocolUdp, setHeaderChecksum } from "../../src/wire/ipv4.ts";
+import { dontFragment, ipv4, parseAddress, protocolUdp, setHeaderChecksum } from "../../src/wire/ipv4.ts";
 
 const batch = 32;
 const mapped = parseAddress("203.0.113.2")!;
@@ -54,7 +55,15 @@ export function openBenchPath(flows: number): BenchPath {
     firstPort: 1024,
     lastPort: 65_535,
     endpointIndependent: true,
-    timeouts: { tcpEstablishedMs: 7_440_000, tcpTransitoryMs: 240_000, udpMs: 300_000, icmpMs: 60_000 },
+    filtering: filtering.addressAndPort,
+    forwards: [],
+    timeouts: {
+      tcpEstablishedMs: 7_440_000,
+      tcpTransitoryMs: 240_000,
+      udpMs: 300_000,
+      icmpMs: 60_000,
+      otherMs: 600_000,
+    },
     key0: 1,
     key1: 2,
     balanceKey: balanceKey.fiveTuple,
@@ -124,6 +133,8 @@ class SlotIO implements PacketIO {
         const at = device.firstSlotAt + slot * slotBytes + ipOffset;
         this.#view.setUint8(at, 0x45);
         this.#view.setUint16(at + ipv4.totalLength, packetBytes);
+        // DF, as nearly all traffic has it; without, each packet would get another identification than it is replayed with.
+        this.#view.setUint16(at + ipv4.fragment, dontFragment);
         this.#view.setUint8(at + ipv4.ttl, 64);
         this.#view.setUint8(at + ipv4.protocol, protocolUdp);
         this.#view.setUint16(at + 24, packetBytes - 20);

@@ -1,23 +1,20 @@
 /** What a schema cannot say: how the parts of a configuration must fit each other. */
 
+import { checkForwards, checkNatPorts } from "./config-ports.ts";
 import type { ConfigPath } from "./config-problem.ts";
 import type { ConfigReader } from "./config-reader.ts";
 import {
   contains,
   formatDurationMs,
   isHostAddress,
-  type PortRange,
   parseDurationMs,
   parseIpv4,
   parseNetwork,
-  parsePortRange,
 } from "./config-values.ts";
 
 const shortestTimeoutMs = 100;
 /** A timer in the data plane is a 32-bit number of milliseconds. */
 const longestTimeoutMs = 24 * 86_400_000;
-/** Below this, a worker whose hosts are busy has to reuse ports that remotes still remember. */
-const comfortablePortsPerWorker = 1024;
 
 /** The least that the RFCs allow, and where they say so. */
 const timeoutFloors = {
@@ -123,72 +120,6 @@ function checkUplinkAddresses(reader: ConfigReader, uplink: ConfigPath): void {
   if (gateway !== undefined && gateway === reader.text([...uplink, "address"])) {
     reader.error([...uplink, "gateway"], "is the uplink's own address", "the provider's router");
   }
-}
-
-function checkNatPorts(reader: ConfigReader, workers: number): void {
-  const path = ["nat", "ports"];
-  const range = parsePortRange(reader.text(path) ?? "");
-  if (range === undefined) return;
-  if (!checkPortRange(reader, path, range, 1024)) return;
-  const perWorker = Math.floor((range.last - range.first + 1) / workers);
-  if (perWorker < 1) reader.error(path, `is too small for ${workers} workers`, "at least one port for each");
-  else if (perWorker < comfortablePortsPerWorker) {
-    reader.warning(
-      path,
-      `leaves ${perWorker} ports to each of ${workers} workers`,
-      `at least ${comfortablePortsPerWorker} for each`,
-    );
-  }
-}
-
-/** True when the range is sound. */
-function checkPortRange(reader: ConfigReader, path: ConfigPath, range: PortRange, lowest: number): boolean {
-  if (range.last > 65_535) reader.error(path, "goes beyond the last port", `ports from ${lowest} to 65535`);
-  else if (range.first > range.last)
-    reader.error(path, "is reversed", `the lower port first: ${range.last}-${range.first}`);
-  else if (range.first < lowest) reader.error(path, "begins too low", `ports from ${lowest} to 65535`);
-  else return true;
-  return false;
-}
-
-function checkForwards(reader: ConfigReader): void {
-  const seen: { path: ConfigPath; range: PortRange; protocol: string | undefined }[] = [];
-  const nat = parsePortRange(reader.text(["nat", "ports"]) ?? "");
-  for (const forward of reader.entries(["forwards"])) {
-    const path = [...forward, "port"];
-    const value = reader.get(path);
-    if (typeof value !== "string" && typeof value !== "number") continue;
-    const range = parsePortRange(value);
-    // A single number out of range is the schema's to report.
-    if (range === undefined || (typeof value === "number" && (value < 1 || value > 65_535))) continue;
-    if (!checkPortRange(reader, path, range, 1)) continue;
-    if (nat !== undefined && sharePorts(nat, range))
-      reader.error(path, `overlaps nat.ports (${reader.text(["nat", "ports"])})`, "a port outside it");
-    const protocol = reader.text([...forward, "protocol"]);
-    const rival = seen.find(
-      (other) =>
-        other.protocol === protocol && sharePorts(other.range, range) && shareUplink(reader, other.path, forward),
-    );
-    if (rival !== undefined)
-      reader.error(
-        path,
-        `overlaps the port of forwards[${rival.path[1]}]`,
-        "one forward for a port, protocol and uplink",
-      );
-    seen.push({ path: forward, range, protocol });
-  }
-}
-
-function sharePorts(a: PortRange, b: PortRange): boolean {
-  return a.first <= b.last && b.first <= a.last;
-}
-
-/** A forward that names no uplink listens on all of them. */
-function shareUplink(reader: ConfigReader, a: ConfigPath, b: ConfigPath): boolean {
-  const first = reader.get([...a, "uplink"]);
-  const second = reader.get([...b, "uplink"]);
-  if (first === undefined || second === undefined) return true;
-  return [first].flat().some((name) => [second].flat().includes(name));
 }
 
 function checkTimeouts(reader: ConfigReader): void {

@@ -23,14 +23,7 @@ const otherThan = (usual: string) => (value: unknown) => value !== undefined && 
 
 const notYet: readonly NotYet[] = [
   { path: ["rules"], asked: filled, severity: "error", instead: "no rules" },
-  { path: ["forwards"], asked: filled, severity: "error", instead: "no forwards" },
   { path: ["balance", "policy"], asked: otherThan("weighted-hash"), severity: "error", instead: "weighted-hash" },
-  {
-    path: ["nat", "filtering"],
-    asked: otherThan("address-and-port-dependent"),
-    severity: "error",
-    instead: "address-and-port-dependent",
-  },
   { path: ["io"], asked: otherThan("shim"), severity: "error", instead: "shim" },
   {
     path: ["uplinks", "*", "probe"],

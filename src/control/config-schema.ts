@@ -22,8 +22,9 @@ export interface RawConfig {
     ports: string;
     mapping: Mapping;
     filtering: Filtering;
-    timeouts: Record<"tcpEstablished" | "tcpTransitory" | "udp" | "icmp", string>;
+    timeouts: Record<"tcpEstablished" | "tcpTransitory" | "udp" | "icmp" | "other", string>;
   };
+  forwards: { uplink?: string | string[]; protocol: "tcp" | "udp" | "both"; port: string | number; to: string }[];
   limits: { flows: number; flowsPerHost: number };
   workers: "auto" | number;
   io: Config["io"];

@@ -21,6 +21,20 @@ export interface Timeouts {
   tcpTransitoryMs: number;
   udpMs: number;
   icmpMs: number;
+  /** Protocols without ports. */
+  otherMs: number;
+}
+
+/** A port, or as many in a row, of some uplinks that leads to a host inside, or to this machine by one of its inside addresses. */
+export interface ForwardConfig {
+  /** Names. */
+  uplinks: string[];
+  protocols: ("tcp" | "udp")[];
+  firstPort: number;
+  lastPort: number;
+  to: string;
+  /** The port there of `firstPort`; the others follow. */
+  toPort: number;
 }
 
 export interface Config {
@@ -31,6 +45,7 @@ export interface Config {
   uplinks: UplinkConfig[];
   balance: { key: BalanceKey; policy: Policy };
   nat: { firstPort: number; lastPort: number; mapping: Mapping; filtering: Filtering; timeouts: Timeouts };
+  forwards: ForwardConfig[];
   limits: { flows: number; flowsPerHost: number };
   /** `auto` is already resolved: one per core, at most 8. */
   workers: number;

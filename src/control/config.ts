@@ -14,7 +14,7 @@ import { checkNotYet } from "./config-not-yet.ts";
 import { ConfigError, type Problem } from "./config-problem.ts";
 import { ConfigReader } from "./config-reader.ts";
 import { checkSchema, type RawConfig } from "./config-schema.ts";
-import type { Config, UplinkConfig } from "./config-types.ts";
+import type { Config, ForwardConfig, UplinkConfig } from "./config-types.ts";
 import { formatIpv4, parseDurationMs, parseNetwork, parsePortRange } from "./config-values.ts";
 
 export { ConfigError, formatProblem, type Problem } from "./config-problem.ts";
@@ -77,8 +77,10 @@ function toConfig(raw: RawConfig, file: string): Config {
         tcpTransitoryMs: parseDurationMs(timeouts.tcpTransitory)!,
         udpMs: parseDurationMs(timeouts.udp)!,
         icmpMs: parseDurationMs(timeouts.icmp)!,
+        otherMs: parseDurationMs(timeouts.other)!,
       },
     },
+    forwards: raw.forwards.map((forward) => toForward(forward, raw.uplinks)),
     limits: { flows: raw.limits.flows, flowsPerHost: Math.min(raw.limits.flowsPerHost, raw.limits.flows) },
     workers: resolveWorkers(raw.workers),
     io: raw.io,
@@ -97,6 +99,19 @@ function toUplink(raw: RawConfig["uplinks"][number]): UplinkConfig {
     tier,
     ...(gateway !== undefined && { gateway }),
     ...(address !== undefined && { address }),
+  };
+}
+
+function toForward(raw: RawConfig["forwards"][number], uplinks: RawConfig["uplinks"]): ForwardConfig {
+  const port = parsePortRange(raw.port)!;
+  const [to = "", toPorts = ""] = raw.to.split(":");
+  return {
+    uplinks: raw.uplink === undefined ? uplinks.map(({ name }) => name) : [raw.uplink].flat(),
+    protocols: raw.protocol === "both" ? ["tcp", "udp"] : [raw.protocol],
+    firstPort: port.first,
+    lastPort: port.last,
+    to,
+    toPort: parsePortRange(toPorts)!.first,
   };
 }
 

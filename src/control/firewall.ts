@@ -23,15 +23,8 @@
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { CommandError, commandEnvironment, run, startFailure } from "./command.ts";
+import type { Config } from "./config-types.ts";
 import type { UplinkSnapshot } from "./uplink-snapshot.ts";
-
-export interface FirewallOptions {
-  readonly tun: string;
-  readonly firstPort: number;
-  readonly lastPort: number;
-  /** The drop is gone before `close`: nft ended. sluice must not go on like that. */
-  onLost(reason: string): void;
-}
 
 export interface Firewall {
   readonly table: string;
@@ -49,10 +42,17 @@ const fragmentSetSize = 65_535;
 const answerMs = 5000;
 const pollMs = 20;
 
-/** Drops the ports on every uplink that has an address. Throws with what nft said when it refuses. */
-export async function openFirewall(options: FirewallOptions, uplinks: readonly UplinkSnapshot[]): Promise<Firewall> {
-  const table = tableName(options.tun);
-  const nft = new InteractiveNft(options.onLost);
+/**
+ * Drops the ports on every uplink that has an address. Throws with what nft said when it refuses.
+ * `onLost`: the drop is gone before `close`, because nft ended. sluice must not go on like that.
+ */
+export async function openFirewall(
+  config: Config,
+  onLost: (reason: string) => void,
+  uplinks: readonly UplinkSnapshot[],
+): Promise<Firewall> {
+  const table = tableName(config.tun.name);
+  const nft = new InteractiveNft(onLost);
   let generation = 0;
   let shown = "";
   const refresh = async (current: readonly UplinkSnapshot[]) => {
@@ -65,13 +65,17 @@ export async function openFirewall(options: FirewallOptions, uplinks: readonly U
       name: `uplink_${index}_${generation}`,
       device: door.interface,
       address: door.address!,
+      tcpPorts: translatedPorts(config, door.name, "tcp"),
+      udpPorts: translatedPorts(config, door.name, "udp"),
     }));
+    // What a host inside sends there is turned back by sluice, not answered here.
+    const lanChains = config.steer.interfaces.map((device, index) => ({ name: `lan_${index}_${generation}`, device }));
     const replace = generation > 1 ? `delete table netdev ${table}; ` : "";
-    nft.send(`${replace}${tableText(table, chains, options)}`);
-    await nft.untilThere(
-      table,
-      chains.map((chain) => chain.name),
-    );
+    nft.send(`${replace}${tableText(table, chains, lanChains)}`);
+    await nft.untilThere(table, [
+      ...chains.flatMap(({ name }) => [name, egressName(name)]),
+      ...lanChains.map(({ name }) => name),
+    ]);
     shown = wanted;
   };
   let last: Promise<void> = Promise.resolve();
@@ -101,32 +105,71 @@ interface Chain {
   readonly name: string;
   readonly device: string;
   readonly address: string;
+  /** As nft writes sets: "16384-32767, 8080". */
+  readonly tcpPorts: string;
+  readonly udpPorts: string;
+}
+
+interface LanChain {
+  readonly name: string;
+  readonly device: string;
+}
+
+/** The NAT range, and what is forwarded on this uplink. */
+function translatedPorts({ nat, forwards }: Config, uplink: string, protocol: "tcp" | "udp"): string {
+  const forwarded = forwards.filter(
+    ({ uplinks, protocols }) => uplinks.includes(uplink) && protocols.includes(protocol),
+  );
+  return [nat, ...forwarded].map(({ firstPort, lastPort }) => `${firstPort}-${lastPort}`).join(", ");
 }
 
 /** The whole table on one line, which nft applies in one transaction. */
-export function tableText(
-  table: string,
-  chains: readonly Chain[],
-  { firstPort, lastPort }: { firstPort: number; lastPort: number },
-): string {
-  const key = "ip saddr . ip id . ip protocol";
-  const set = `set fragments { typeof ${key}; flags dynamic,timeout; timeout 30s; size ${fragmentSetSize}; }`;
-  const bodies = chains.map(({ name, device, address }) => {
-    if (!/^[^\s"\\*/]{1,15}$/.test(device)) throw new Error(`nft cannot be given the interface name ${device}`);
-    const translated = `ip daddr ${address} ip protocol { tcp, udp } th dport ${firstPort}-${lastPort}`;
-    const rules = [
-      `type filter hook ingress device "${device}" priority ${hookPriority}; policy accept`,
-      // 0x1fff: the offset, not 0 in later fragments. 0x2000: more fragments follow.
-      `ip frag-off & 0x1fff != 0 ${key} @fragments drop`,
-      // Or nft takes the payload of later fragments for ports (seen on Linux 6.18).
-      "ip frag-off & 0x1fff != 0 accept",
-      // A full set ends a rule without its verdict, so the drop is a rule of its own.
-      `ip frag-off & 0x2000 != 0 ${translated} update @fragments { ${key} }`,
-      `${translated} drop`,
-    ];
-    return `chain ${name} { ${rules.join("; ")}; }; `;
-  });
-  return `table netdev ${table} { flags owner; ${set}; ${bodies.join("")}}`;
+export function tableText(table: string, chains: readonly Chain[], lanChains: readonly LanChain[]): string {
+  const set = `set fragments { typeof ${fragmentKey}; flags dynamic,timeout; timeout 30s; size ${fragmentSetSize}; }`;
+  return `table netdev ${table} { flags owner; ${set}; ${[...chains.map(chainText), ...lanChains.map((lan) => lanText(lan, chains))].join("")}}`;
+}
+
+const fragmentKey = "ip saddr . ip id . ip protocol";
+/** Before any rule about ports, or nft takes the payload of later fragments for ports (seen on Linux 6.18). */
+const acceptLaterFragments = "ip frag-off & 0x1fff != 0 accept";
+
+function hookText(hook: "ingress" | "egress", device: string): string {
+  if (!/^[^\s"\\*/]{1,15}$/.test(device)) throw new Error(`nft cannot be given the interface name ${device}`);
+  return `type filter hook ${hook} device "${device}" priority ${hookPriority}; policy accept`;
+}
+
+function chainText({ name, device, address, tcpPorts, udpPorts }: Chain): string {
+  const translated = [`ip protocol tcp th dport { ${tcpPorts} }`, `ip protocol udp th dport { ${udpPorts} }`];
+  const rules = [
+    hookText("ingress", device),
+    `ip daddr != ${address} accept`,
+    // Nearly every packet ends here: whole, and for a translated port.
+    ...translated.map((ports) => `ip frag-off & 0x3fff == 0 ${ports} drop`),
+    // 0x1fff: the offset, not 0 in later fragments. 0x2000: more fragments follow.
+    `ip frag-off & 0x1fff != 0 ${fragmentKey} @fragments drop`,
+    acceptLaterFragments,
+    // A full set ends a rule without its verdict, so the drop is a rule of its own.
+    ...translated.map((ports) => `ip frag-off & 0x2000 != 0 ${ports} update @fragments { ${fragmentKey} }`),
+    ...translated.map((ports) => `ip frag-off & 0x2000 != 0 ${ports} drop`),
+  ];
+  return `chain ${name} { ${rules.join("; ")}; }; ${egressText(name, device)}`;
+}
+
+function lanText({ name, device }: LanChain, uplinks: readonly Chain[]): string {
+  const rules = uplinks.flatMap(({ address, tcpPorts, udpPorts }) => [
+    `ip daddr ${address} ip protocol tcp th dport { ${tcpPorts} } drop`,
+    `ip daddr ${address} ip protocol udp th dport { ${udpPorts} } drop`,
+  ]);
+  return `chain ${name} { ${[hookText("ingress", device), acceptLaterFragments, ...rules].join("; ")}; }; `;
+}
+
+/** Nobody here says "protocol unreachable" to GRE, ESP or SCTP that is for a host inside. */
+function egressText(name: string, device: string): string {
+  return `chain ${egressName(name)} { ${hookText("egress", device)}; icmp type destination-unreachable icmp code prot-unreachable drop; }; `;
+}
+
+function egressName(name: string): string {
+  return `${name}_out`;
 }
 
 /** An `nft -i` that lives as long as this process, in a session of its own so that Ctrl-C does not reach it. */

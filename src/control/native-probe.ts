@@ -1,7 +1,7 @@
 /** Opens for a moment what `sluice up` will open for good: only the kernel knows what it can do. */
 
 import { loadNative } from "../io/native.ts";
-import { openUplinkSockets } from "../io/packet-socket.ts";
+import { openSockets } from "../io/packet-socket.ts";
 import { openTunQueues } from "../io/tun.ts";
 
 /** Each function throws, a DeviceError where the system refused. */
@@ -20,12 +20,14 @@ export const nativeProbe: NativeProbe = {
   openTun: (queues) => closeAll(openTunQueues(`probe-${process.pid}`, queues)),
   openPacketSockets: (workers) =>
     closeAll(
-      openUplinkSockets({
+      openSockets({
         interface: "lo",
         ifindex: 1,
         linkHeaderBytes: 14,
         // A port that no packet has, so that nothing is delivered.
         firstPort: 0,
+        forwards: [],
+        destinations: null,
         lastPort: 0,
         workers,
       }),

@@ -12,6 +12,7 @@
  *     5  oif WAN1               T1                          sent by a socket that is bound to an uplink's interface
  *     6  iif LAN                T                           steered
  *     7  iif lo                 T                           steered, the machine's own (local: true)
+ *        from TO iif lo         T                           else only what answers at a forward's inside address
  *
  * Why 1 comes before 2 and is not merely 4: a service on ADDRESS1 that answers a host on the LAN must
  * find the LAN in main, so main's networks come before T1's default. But main also has the *other*
@@ -71,7 +72,13 @@ export function planRules(config: Config, uplinks: readonly UplinkSnapshot[], sl
   rules.push({ priority: at(3), iif: config.tun.name, action: "blackhole" });
   for (const lan of config.steer.interfaces) rules.push({ priority: at(6), iif: lan, action: steered });
   if (config.steer.local) rules.push({ priority: at(7), iif: "lo", action: steered });
+  else for (const from of forwardTargets(config)) rules.push({ priority: at(7), from, iif: "lo", action: steered });
   return rules.sort((a, b) => a.priority - b.priority);
+}
+
+/** Where forwards lead. Of those only this machine's own addresses ever match `iif lo`. */
+function forwardTargets(config: Config): string[] {
+  return [...new Set(config.forwards.map(({ to }) => to))];
 }
 
 export function planRoutes(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot): Route[] {

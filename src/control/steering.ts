@@ -117,6 +117,8 @@ async function setUpTun(config: Config, uplinks: readonly UplinkSnapshot[]): Pro
   // Replies come from anywhere; the check of the inside's own interfaces is not touched.
   setOnTun("ipv4", name, "rp_filter", "2");
   setOnTun("ipv4", name, "forwarding", "1");
+  // A hairpin comes back with an uplink's address as its source, which is this machine's own.
+  setOnTun("ipv4", name, "accept_local", "1");
   await ip("addr", "replace", `${address}/${prefixLength}`, "dev", name);
   const size = ["mtu", String(tunMtu(uplinks)), "txqueuelen", String(queueLength)];
   // No multicast: the kernel's own group reports would only be dropped packets to count.

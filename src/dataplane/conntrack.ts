@@ -1,11 +1,11 @@
 /**
- * Connection tracking: the flows, their mappings, ports and ages.
+ * Connection tracking: the flows, their mappings and ages.
  *
- * Theory of operation. A flow is opened by its first packet from the inside, on an uplink it keeps
- * for life, behind a mapping: a port of that uplink's address, from this worker's slice. All flows
- * of one inside endpoint share one mapping while it lives (endpoint-independent, RFC 4787 REQ-1),
- * unless configured otherwise. Ports are found in this order: an unused one; that of the TCP flow
- * closed longest ago; for TCP alone, one in use towards other remotes. UDP ports are never shared.
+ * Theory of operation. A flow is opened by its first packet, on an uplink it keeps for life. From the
+ * inside it gets a mapping: a port of that uplink's address, from this worker's slice (ports.ts). All
+ * flows of one inside endpoint share one mapping while it lives (endpoint-independent, RFC 4787
+ * REQ-1), unless configured otherwise. From outside a flow is opened only to a mapping whose
+ * filtering lets the remote in (RFC 4787, section 5), or by a configured forward.
  *
  * Ageing. Every flow is either on the timer wheel or, once its TCP connection is over, in its
  * uplink's list of closed flows, least recently used first: that list is both the queue of expiry and
@@ -17,48 +17,57 @@
  * is in exactly one list; a mapping's `uses` is the number of flows that name it; a host's count is
  * the number of its flows that are not over. A flow never changes uplink, mapped address or mapped port.
  */
-import { FlowTable, flowWord, flowWords } from "../tables/flow-table.ts";
-import { HostTable } from "../tables/host-table.ts";
+import { CountedKeys } from "../tables/counted-keys.ts";
+import { FlowTable, flowWord, flowWords, reply } from "../tables/flow-table.ts";
 import { LinkedLists } from "../tables/linked-lists.ts";
 import { MappingTable } from "../tables/mapping-table.ts";
-import { PortPool, portSlice } from "../tables/port-pool.ts";
 import { counter, uplinkCounter, uplinkCounterAt } from "../tables/shared-state.ts";
 import { TimerWheel, wheelSlots } from "../tables/timer-wheel.ts";
-import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { hasPorts, protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { rst, syn, tcp } from "../wire/tcp.ts";
+import { Ports, type PortsOptions } from "./ports.ts";
 import { isOpen, isOver, nextTcpState, tcpState } from "./tcp-state.ts";
+import { TcpWindows } from "./tcp-window.ts";
 import { verdict } from "./verdict.ts";
 
-export interface ConntrackOptions {
-  uplinks: number;
-  worker: number;
-  workers: number;
+export interface ConntrackOptions extends PortsOptions {
   /** Flows of this worker. */
   flows: number;
   flowsPerHost: number;
-  firstPort: number;
-  lastPort: number;
   endpointIndependent: boolean;
-  timeouts: { tcpEstablishedMs: number; tcpTransitoryMs: number; udpMs: number; icmpMs: number };
+  /** A number of `filtering`. */
+  filtering: number;
+  timeouts: { tcpEstablishedMs: number; tcpTransitoryMs: number; udpMs: number; icmpMs: number; otherMs: number };
   /** The secret that keys every table. */
   key0: number;
   key1: number;
-  random: () => number;
   nowMs: number;
 }
 
-/** How many ports in use are tried before TCP gives up sharing one. */
-const sharedPortTries = 16;
-/** How many closed flows are ended for one port before giving up. */
-const recycleTries = 4;
+/** Which remotes may send to a mapping: those it has sent to, port and all; hosts it has sent to; everyone. */
+export const filtering = { addressAndPort: 0, address: 1, endpointIndependent: 2 } as const;
+
+/** What a flow's state word holds above the state, which is its low byte. */
+export const flowFlag = {
+  /** The remote sent the first packet. */
+  openedByRemote: 0x100,
+  /** The remote is one of our own addresses. */
+  turnsBack: 0x200,
+} as const;
+const stateMask = 0xff;
+/** Most inside hosts with flows at a time. */
+const mostHosts = 65_536;
 
 export class Conntrack {
   readonly flows: FlowTable;
   readonly mappings: MappingTable;
-  readonly #hosts: HostTable;
+  readonly #ports: Ports;
+  readonly #hosts: CountedKeys;
+  /** Flows between a mapping and a remote host: whom address-dependent filtering lets in. */
+  readonly #peers: CountedKeys;
   readonly #lists: LinkedLists;
   readonly #wheel: TimerWheel;
-  readonly #pools: PortPool[];
-  readonly #slice: number[];
+  readonly #windows: TcpWindows;
   readonly #options: ConntrackOptions;
   readonly #counters: Float64Array;
 
@@ -66,23 +75,24 @@ export class Conntrack {
     const { flows, uplinks, key0, key1 } = options;
     this.#options = options;
     this.#counters = counters;
-    this.#slice = portSlice(options.firstPort, options.lastPort, options.worker, options.workers);
     this.flows = new FlowTable(flows, key0, key1);
-    const ports = this.#slice.length * uplinks * 3;
-    this.mappings = new MappingTable(Math.min(flows, ports), key0, key1);
-    this.#hosts = new HostTable(Math.min(flows, 65_536), key0, key1);
+    this.#ports = new Ports(options, this.flows, (uplink) => this.#recycle(uplink));
+    this.mappings = new MappingTable(Math.min(flows, this.#ports.count), key0, key1);
+    this.#hosts = new CountedKeys(Math.min(flows, mostHosts), key0, key1);
+    this.#peers = new CountedKeys(options.filtering === filtering.address ? flows : 0, key0, key1);
+    this.#windows = new TcpWindows(flows);
     this.#lists = new LinkedLists(flows, wheelSlots + uplinks);
     this.#wheel = new TimerWheel(this.#lists, options.nowMs);
-    this.#pools = Array.from({ length: uplinks * 3 }, () => new PortPool(this.#slice, options.random));
   }
 
   get bytes(): number {
-    return this.flows.bytes + this.mappings.bytes + this.#hosts.bytes + this.#lists.bytes;
+    const tables = [this.flows, this.mappings, this.#hosts, this.#peers, this.#lists, this.#windows];
+    return tables.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /** The uplink that an inside endpoint is mapped to, or -1: its next flow goes there too. */
   mappedUplink(inside: number, ports: number, protocol: number): number {
-    const mapping = this.#options.endpointIndependent ? this.mappings.find(inside, ports >>> 16, protocol) : 0;
+    const mapping = this.#findMapping(inside, ports, protocol);
     return mapping === 0 ? -1 : this.mappings.uplink(mapping);
   }
 
@@ -99,38 +109,96 @@ export class Conntrack {
     address: number,
     nowMs: number,
   ): number {
-    const host = this.#hosts.findOrInsert(inside);
-    if (host === 0) return -verdict.flowTableFull;
-    if (this.#hosts.flows(host) >= this.#options.flowsPerHost) return -verdict.hostFlowLimit;
-    // The host is held from here on: recycling below may end its last other flow.
-    this.#hosts.addFlow(host);
+    const host = this.#admitHost(inside);
+    if (host < 0) return host;
     const flow = this.#openRow(inside, remote, ports, protocol, uplink, address);
-    if (flow < 0) {
-      this.#hosts.removeFlow(host);
-      return flow;
-    }
-    const words = this.flows.words;
-    const row = flow * flowWords;
-    words[row + flowWord.host] = host;
-    words[row + flowWord.opened] = nowMs | 0;
-    words[row + flowWord.lastSeen] = nowMs | 0;
-    this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocol, tcpState.none));
-    this.#count(protocol, uplink, 1);
-    this.#counters[counter.flowsOpened]!++;
-    return flow;
+    return this.#register(flow, host, protocol, uplink, 0, nowMs);
   }
 
-  /** Lets the state of a TCP flow follow a segment. */
-  trackTcp(flow: number, direction: number, flags: number, nowMs: number): void {
+  /**
+   * Opens the flow of a packet from outside that a mapping lets in; `ports` are the packet's. Returns
+   * the flow, or minus the verdict: unsolicited when no mapping has that port or its filtering says no.
+   */
+  openToMapping(
+    remote: number,
+    mapped: number,
+    ports: number,
+    protocol: number,
+    uplink: number,
+    nowMs: number,
+  ): number {
+    const mapping = this.mappings.findByPort(mapped, ports & 0xffff, protocol);
+    if (mapping === 0 || !this.#letsIn(mapping, remote)) return -verdict.unsolicited;
+    const insidePorts = (this.mappings.insidePort(mapping) << 16) | (ports >>> 16);
+    return this.#openInbound(
+      this.mappings.inside(mapping),
+      remote,
+      insidePorts,
+      mapped,
+      ports,
+      protocol,
+      uplink,
+      mapping,
+      nowMs,
+    );
+  }
+
+  /** Opens the flow of a packet from outside to a forwarded port, which leads to `inside` and its port. */
+  openForwarded(
+    inside: number,
+    insidePort: number,
+    remote: number,
+    mapped: number,
+    ports: number,
+    protocol: number,
+    uplink: number,
+    nowMs: number,
+  ): number {
+    const insidePorts = (insidePort << 16) | (ports >>> 16);
+    return this.#openInbound(inside, remote, insidePorts, mapped, ports, protocol, uplink, 0, nowMs);
+  }
+
+  /**
+   * Follows a TCP segment: header at `l4`, data from `l4End` to `packetEnd`. One outside of the windows
+   * goes on without any say in the state, unless it is a SYN or RST of the remote's, which is dropped. Returns the verdict.
+   */
+  trackTcp(
+    flow: number,
+    direction: number,
+    view: DataView,
+    l4: number,
+    l4End: number,
+    packetEnd: number,
+    nowMs: number,
+  ): number {
     const words = this.flows.words;
     const at = flow * flowWords + flowWord.state;
-    const before = words[at]!;
-    const after = nextTcpState(before, direction, flags);
-    if (after === before && !isOver(after)) return;
-    words[at] = after;
+    const before = words[at]! & stateMask;
+    const flags = view.getUint8(l4 + tcp.flags);
+    // The table of states is told from the side of whoever began.
+    const fromOpener = (words[at]! & flowFlag.openedByRemote) === 0 ? direction : direction ^ 1;
+    const next = nextTcpState(before, fromOpener, flags);
+    if (next < before && isOver(before)) this.#windows.reset(flow);
+    // SYN cookies, a port that is used again after nobody answered: the numbers may change until both ends are agreed.
+    const mayBegin = before < (fromOpener === 0 ? tcpState.simultaneousOpen : tcpState.established);
+    const isGenuine = this.#windows.accept(flow, direction, mayBegin, view, l4, l4End, packetEnd);
+    if (!isGenuine && direction === reply && (flags & (syn | rst)) !== 0) return verdict.tcpOutOfWindow;
+    const after = isGenuine ? next : before;
+    if (after === before && !isOver(after)) return verdict.forward;
+    words[at] = (words[at]! & ~stateMask) | after;
     if (isOver(after)) this.#retire(flow);
     else if (isOver(before)) this.#revive(flow, nowMs);
     else if (isOpen(before) && !isOpen(after)) this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocolTcp, after));
+    return verdict.forward;
+  }
+
+  /** The TCP state of a flow. */
+  state(flow: number): number {
+    return this.flows.words[flow * flowWords + flowWord.state]! & stateMask;
+  }
+
+  setFlag(flow: number, flag: number): void {
+    this.flows.words[flow * flowWords + flowWord.state]! |= flag;
   }
 
   /** Ends up to `budget` flows whose time is over. */
@@ -140,7 +208,7 @@ export class Conntrack {
     for (let flow = this.#wheel.due(nowMs); flow !== 0 && left > 0; flow = this.#wheel.due(nowMs), left--) {
       const row = flow * flowWords;
       const protocol = (words[row + flowWord.outside]! >>> 8) & 0xff;
-      const remainingMs = this.#timeoutMs(protocol, words[row + flowWord.state]!) - this.#idleMs(row, nowMs);
+      const remainingMs = this.#timeoutMs(protocol, this.state(flow)) - this.#idleMs(row, nowMs);
       if (remainingMs > 0) this.#wheel.arm(flow, nowMs + remainingMs);
       else this.close(flow);
     }
@@ -160,17 +228,22 @@ export class Conntrack {
     const protocol = (outside >>> 8) & 0xff;
     const uplink = outside & 0xff;
     const mapping = words[row + flowWord.mapping]!;
+    const remote = words[row + flowWord.remote]!;
     this.#lists.remove(flow);
     this.#releaseHost(row);
     this.flows.close(flow);
-    if (mapping !== 0 && this.mappings.release(mapping)) this.#pool(uplink, protocol).release(outside >>> 16);
+    if (mapping !== 0) {
+      if (this.#options.filtering === filtering.address) this.#peers.release(this.#peers.find(mapping, remote));
+      if (this.mappings.release(mapping)) this.#ports.release(outside >>> 16, protocol, uplink);
+    }
     this.#count(protocol, uplink, -1);
   }
 
   #openRow(inside: number, remote: number, ports: number, protocol: number, uplink: number, address: number): number {
     if (this.flows.full && !this.#recycleAny()) return -verdict.flowTableFull;
+    if (!hasPorts(protocol)) return this.#openWithoutPort(inside, remote, protocol, uplink, address);
     const mappings = this.mappings;
-    let mapping = this.#options.endpointIndependent ? mappings.find(inside, ports >>> 16, protocol) : 0;
+    let mapping = this.#findMapping(inside, ports, protocol);
     // A mapping on another uplink, or on an address that the uplink has lost, serves only the flows it has.
     if (mapping !== 0 && (mappings.uplink(mapping) !== uplink || mappings.address(mapping) !== address)) {
       mappings.hide(mapping);
@@ -178,66 +251,110 @@ export class Conntrack {
     }
     let port = 0;
     if (mapping !== 0) {
-      if (this.#replyTupleFree(remote, address, ports, mappings.port(mapping), protocol)) port = mappings.port(mapping);
+      if (this.#ports.isFree(remote, address, ports, mappings.port(mapping), protocol)) port = mappings.port(mapping);
       else if (protocol !== protocolTcp) return -verdict.noPort;
       else mapping = 0;
     }
     if (mapping === 0) {
       const findable = this.#options.endpointIndependent && mappings.find(inside, ports >>> 16, protocol) === 0;
-      port = this.#takePort(remote, address, ports, protocol, uplink);
+      port = this.#ports.take(remote, address, ports, protocol, uplink);
       if (port !== 0) mapping = mappings.insert(inside, ports >>> 16, protocol, uplink, address, port, findable);
-      else if (protocol === protocolTcp) port = this.#sharePort(remote, address, ports);
+      else if (protocol === protocolTcp) port = this.#ports.share(remote, address, ports);
       if (port === 0) return -verdict.noPort;
     }
     const flow = this.flows.insert(inside, remote, ports, address, port, protocol, uplink);
-    this.flows.words[flow * flowWords + flowWord.mapping] = mapping;
-    if (mapping !== 0) mappings.use(mapping);
+    this.#bind(flow, mapping, remote);
     return flow;
   }
 
-  /** An unused port, or that of a closed flow; 0 when there is neither. */
-  #takePort(remote: number, address: number, ports: number, protocol: number, uplink: number): number {
-    const pool = this.#pool(uplink, protocol);
-    for (let tries = 0; tries < recycleTries; tries++) {
-      if (pool.free === 0) {
-        const oldest = protocol === protocolTcp ? this.#lists.head(wheelSlots + uplink) : 0;
-        if (oldest === 0) return 0;
-        this.close(oldest);
-        continue;
-      }
-      const port = pool.take();
-      if (this.#replyTupleFree(remote, address, ports, port, protocol)) return port;
-      // A sharer of this port already talks to this remote: leave it, try the next.
-      pool.release(port);
+  /** Only the address is translated, so the remote and the protocol must tell the flow from others. */
+  #openWithoutPort(inside: number, remote: number, protocol: number, uplink: number, address: number): number {
+    if (!this.#ports.isFree(remote, address, 0, 0, protocol)) return -verdict.protocolClash;
+    return this.flows.insert(inside, remote, 0, address, 0, protocol, uplink);
+  }
+
+  #openInbound(
+    inside: number,
+    remote: number,
+    insidePorts: number,
+    mapped: number,
+    ports: number,
+    protocol: number,
+    uplink: number,
+    mapping: number,
+    nowMs: number,
+  ): number {
+    // The inside endpoint may talk to this remote already, by another mapping.
+    const hash = this.flows.hash(inside, remote, insidePorts, protocol);
+    if (this.flows.find(hash, inside, remote, insidePorts, protocol) !== 0) return -verdict.unsolicited;
+    const host = this.#admitHost(inside);
+    if (host < 0) return host;
+    // A recycled flow could be the last of this mapping: hold it meanwhile.
+    if (mapping !== 0) this.mappings.use(mapping);
+    let flow: number = -verdict.flowTableFull;
+    if (!this.flows.full || this.#recycleAny()) {
+      flow = this.flows.insert(inside, remote, insidePorts, mapped, ports & 0xffff, protocol, uplink);
+      this.#bind(flow, mapping, remote);
     }
-    return 0;
+    if (mapping !== 0 && this.mappings.release(mapping)) this.#ports.release(ports & 0xffff, protocol, uplink);
+    return this.#register(flow, host, protocol, uplink, flowFlag.openedByRemote, nowMs);
   }
 
-  /** A port in use, towards other remotes than this; 0 when none was found in bounded tries. */
-  #sharePort(remote: number, address: number, ports: number): number {
-    const slice = this.#slice;
-    let at = Math.floor(this.#options.random() * slice.length);
-    for (let tries = 0; tries < sharedPortTries; tries++, at = (at + 1) % slice.length) {
-      if (this.#replyTupleFree(remote, address, ports, slice[at]!, protocolTcp)) return slice[at]!;
+  /** Counts a new flow as its host's; the host's entry, or minus the verdict when it has its share. */
+  #admitHost(inside: number): number {
+    const host = this.#hosts.add(inside, 0);
+    if (host === 0) return -verdict.flowTableFull;
+    if (this.#hosts.count(host) <= this.#options.flowsPerHost) return host;
+    this.#hosts.release(host);
+    return -verdict.hostFlowLimit;
+  }
+
+  /** Completes a flow that was opened, or gives its host back when it was not. */
+  #register(flow: number, host: number, protocol: number, uplink: number, state: number, nowMs: number): number {
+    if (flow < 0) {
+      this.#hosts.release(host);
+      return flow;
     }
-    return 0;
+    const words = this.flows.words;
+    const row = flow * flowWords;
+    words[row + flowWord.state] = state;
+    words[row + flowWord.host] = host;
+    words[row + flowWord.opened] = nowMs | 0;
+    words[row + flowWord.lastSeen] = nowMs | 0;
+    if (protocol === protocolTcp) this.#windows.reset(flow);
+    this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocol, tcpState.none));
+    this.#count(protocol, uplink, 1);
+    this.#counters[counter.flowsOpened]!++;
+    return flow;
   }
 
-  #replyTupleFree(remote: number, address: number, ports: number, port: number, protocol: number): boolean {
-    const replyPorts = (ports << 16) | port;
-    const hash = this.flows.hash(remote, address, replyPorts, protocol);
-    return this.flows.find(hash, remote, address, replyPorts, protocol) === 0;
+  #bind(flow: number, mapping: number, remote: number): void {
+    this.flows.words[flow * flowWords + flowWord.mapping] = mapping;
+    if (mapping === 0) return;
+    this.mappings.use(mapping);
+    if (this.#options.filtering === filtering.address) this.#peers.add(mapping, remote);
   }
 
-  /** Ends the closed flow that has waited longest on some uplink, to make room in the table. */
+  #findMapping(inside: number, ports: number, protocol: number): number {
+    return this.#options.endpointIndependent ? this.mappings.find(inside, ports >>> 16, protocol) : 0;
+  }
+
+  #letsIn(mapping: number, remote: number): boolean {
+    if (this.#options.filtering === filtering.endpointIndependent) return true;
+    return this.#options.filtering === filtering.address && this.#peers.find(mapping, remote) !== 0;
+  }
+
   #recycleAny(): boolean {
-    for (let uplink = 0; uplink < this.#options.uplinks; uplink++) {
-      const oldest = this.#lists.head(wheelSlots + uplink);
-      if (oldest === 0) continue;
-      this.close(oldest);
-      return true;
-    }
+    for (let uplink = 0; uplink < this.#options.uplinks; uplink++) if (this.#recycle(uplink)) return true;
     return false;
+  }
+
+  /** Ends the TCP flow of an uplink that was closed longest ago; false when there is none. */
+  #recycle(uplink: number): boolean {
+    const oldest = this.#lists.head(wheelSlots + uplink);
+    if (oldest === 0) return false;
+    this.close(oldest);
+    return true;
   }
 
   /** Moves a flow whose connection is over to the end of its uplink's list of closed ones, and does so again with every packet. */
@@ -253,16 +370,14 @@ export class Conntrack {
   #revive(flow: number, nowMs: number): void {
     const words = this.flows.words;
     const row = flow * flowWords;
-    const host = this.#hosts.findOrInsert(words[row + flowWord.inside]!);
-    if (host !== 0) this.#hosts.addFlow(host);
-    words[row + flowWord.host] = host;
-    this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocolTcp, words[row + flowWord.state]!));
+    words[row + flowWord.host] = this.#hosts.add(words[row + flowWord.inside]!, 0);
+    this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocolTcp, this.state(flow)));
   }
 
   #releaseHost(row: number): void {
     const words = this.flows.words;
     const host = words[row + flowWord.host]!;
-    if (host !== 0) this.#hosts.removeFlow(host);
+    if (host !== 0) this.#hosts.release(host);
     words[row + flowWord.host] = 0;
   }
 
@@ -273,25 +388,19 @@ export class Conntrack {
   #timeoutMs(protocol: number, state: number): number {
     const timeouts = this.#options.timeouts;
     if (protocol === protocolTcp) return isOpen(state) ? timeouts.tcpEstablishedMs : timeouts.tcpTransitoryMs;
-    return protocol === protocolUdp ? timeouts.udpMs : timeouts.icmpMs;
-  }
-
-  #pool(uplink: number, protocol: number): PortPool {
-    const which = protocol === protocolTcp ? 0 : protocol === protocolUdp ? 1 : 2;
-    return this.#pools[uplink * 3 + which]!;
+    if (protocol === protocolUdp) return timeouts.udpMs;
+    return protocol === protocolIcmp ? timeouts.icmpMs : timeouts.otherMs;
   }
 
   #count(protocol: number, uplink: number, change: number): void {
-    const gauge =
-      protocol === protocolTcp
-        ? counter.flowsTcp
-        : protocol === protocolUdp
-          ? counter.flowsUdp
-          : protocol === protocolIcmp
-            ? counter.flowsIcmp
-            : counter.flowsOther;
-    this.#counters[gauge]! += change;
+    this.#counters[gaugeOf(protocol)]! += change;
     this.#counters[uplinkCounterAt(uplink, uplinkCounter.flows)]! += change;
     this.#counters[counter.mappings] = this.mappings.open;
   }
+}
+
+function gaugeOf(protocol: number): number {
+  if (protocol === protocolTcp) return counter.flowsTcp;
+  if (protocol === protocolUdp) return counter.flowsUdp;
+  return protocol === protocolIcmp ? counter.flowsIcmp : counter.flowsOther;
 }

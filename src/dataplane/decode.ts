@@ -16,9 +16,13 @@ import {
   ipv4HeaderBytes,
   isUnicastSource,
   moreFragments,
+  protocolDccp,
+  protocolHopByHop,
   protocolIcmp,
+  protocolIgmp,
   protocolTcp,
   protocolUdp,
+  protocolUdpLite,
 } from "../wire/ipv4.ts";
 import { flagsValid, tcp, tcpHeaderBytes } from "../wire/tcp.ts";
 import { udp, udpHeaderBytes } from "../wire/udp.ts";
@@ -74,7 +78,7 @@ export function decode(
 
   const source = view.getInt32(at + ipv4.source);
   const destination = view.getInt32(at + ipv4.destination);
-  if (!isUnicastSource(source) || source === destination) return verdict.badSource;
+  if (!isUnicastSource(source)) return verdict.badSource;
   if (!isUnicastSource(destination)) return verdict.badDestination;
 
   const protocol = view.getUint8(at + ipv4.protocol);
@@ -93,13 +97,15 @@ export function decode(
     const offset = (fragment & fragmentOffsetMask) << 3;
     if (headerLength + offset + l4Bytes > 65_535) return verdict.fragmentBeyondEnd;
     rows[p + packetWord.kind] = offset === 0 ? kind.firstFragment : kind.laterFragment;
+    rows[p + packetWord.identification] = view.getUint16(at + ipv4.identification);
     if (offset !== 0) return verdict.forward;
   }
 
-  let result: number = verdict.protocolUnsupported;
+  let result: number;
   if (protocol === protocolTcp) result = decodeTcp(view, l4, l4Bytes, rows, p);
   else if (protocol === protocolUdp) result = decodeUdp(view, l4, l4Bytes, rows, p);
   else if (protocol === protocolIcmp) result = decodeIcmp(view, l4, l4Bytes, rows, p);
+  else result = decodeOther(rows, p, l4, l4Bytes, protocol);
   if (result !== verdict.forward) return result;
 
   const start = at - linkBytes;
@@ -145,6 +151,17 @@ function decodeIcmp(view: DataView, l4: number, bytes: number, rows: Int32Array,
   else if (isReply(type)) rows[p + packetWord.ports] = identifier;
   else if (isWhole && isError(type)) rows[p + packetWord.kind] = kind.icmpError;
   else return verdict.icmpType;
+  return verdict.forward;
+}
+
+/** A protocol without ports of ours: GRE, ESP, SCTP, whatever is not for the router's own link (RFC 3022, section 2.2: basic translation). */
+function decodeOther(rows: Int32Array, p: number, l4: number, bytes: number, protocol: number): number {
+  if (protocol === protocolIgmp || protocol === protocolHopByHop) return verdict.protocolUnsupported;
+  if ((protocol === protocolDccp || protocol === protocolUdpLite) && bytes < udpHeaderBytes)
+    return truncated(rows, p, verdict.udpLength);
+  rows[p + packetWord.l4End] = l4;
+  rows[p + packetWord.ports] = 0;
+  rows[p + packetWord.flags] = 0;
   return verdict.forward;
 }
 

@@ -6,6 +6,7 @@
 import { type DeviceQueues, ipOffset, type PacketIO, scratchSlotAt, vnetBytes } from "../tables/packet-memory.ts";
 import { maxUplinks, uplinkWord, uplinkWords } from "../tables/shared-state.ts";
 import { sumBytes } from "../wire/checksum.ts";
+import { codeFragmentationNeeded } from "../wire/icmp.ts";
 import {
   dontFragment,
   fragmentOffsetMask,
@@ -16,7 +17,7 @@ import {
   setHeaderChecksum,
 } from "../wire/ipv4.ts";
 import { isPartial, isSuperPacket, moveVnetHeader, vnet } from "../wire/vnet.ts";
-import { writeFragmentationNeeded } from "./icmp-error.ts";
+import { writeUnreachable } from "./icmp-error.ts";
 import { verdict } from "./verdict.ts";
 
 /** Own ICMP errors: at most this many at once, and one more every so many milliseconds (RFC 1812, section 4.3.2.8). */
@@ -29,6 +30,7 @@ export class Egress {
   /** This worker's copy of the uplink rows, as 32-bit words. */
   readonly uplinks = new Int32Array(maxUplinks * uplinkWords);
   readonly #io: PacketIO;
+  readonly #uplinkCount: number;
   readonly #tun: DeviceQueues;
   /** The address that our own errors come from: no interface's, or the kernel would take it for spoofed. */
   readonly #errorSource: number;
@@ -36,8 +38,9 @@ export class Egress {
   #errorTokens = errorBurst;
   #errorTokensAtMs = 0;
 
-  constructor(io: PacketIO, errorSource: number) {
+  constructor(io: PacketIO, uplinkCount: number, errorSource: number) {
     this.#io = io;
+    this.#uplinkCount = uplinkCount;
     this.#tun = io.devices[0]!;
     this.view = new DataView(io.memory);
     this.memory = new Uint8Array(io.memory);
@@ -59,6 +62,14 @@ export class Egress {
     return this.uplinks[uplink * uplinkWords + word]!;
   }
 
+  /** The uplink that has this address, or -1. */
+  uplinkWith(address: number): number {
+    for (let uplink = 0; uplink < this.#uplinkCount; uplink++) {
+      if (this.uplinkWord(uplink, uplinkWord.address) === address) return uplink;
+    }
+    return -1;
+  }
+
   /** Whether an uplink can send now, and has this address. */
   maySend(uplink: number, source: number): boolean {
     return this.uplinkWord(uplink, uplinkWord.ready) !== 0 && this.uplinkWord(uplink, uplinkWord.address) === source;
@@ -75,32 +86,37 @@ export class Egress {
       if (l4End - at + gsoSize <= mtu) return true;
       // Whoever sends a super-packet cuts it into segments, and those can't be cut again here.
     } else if (mayBeCut(view, at)) return true;
-    const to = this.#mayMakeError(nowMs) ? this.takeScratch() : 0;
-    if (to !== 0) {
-      const bytes = writeFragmentationNeeded(view, this.memory, to, at, length, this.#errorSource, mtu);
-      this.toInside(to, bytes, to, 0);
-    }
+    this.tellUnreachable(at, length, codeFragmentationNeeded, mtu, nowMs);
     return false;
+  }
+
+  /** Tells the sender of a packet from inside, as it stands, that it can't go on; at a limited rate. */
+  tellUnreachable(at: number, length: number, code: number, mtu: number, nowMs: number): void {
+    const to = this.#mayMakeError(nowMs) ? this.takeScratch() : 0;
+    if (to === 0) return;
+    const bytes = writeUnreachable(this.view, this.memory, to, at, length, this.#errorSource, code, mtu);
+    this.toInside(to, bytes, 0, to, 0);
   }
 
   /**
    * Queues a packet, already rewritten, on an uplink and returns the verdict. `start` is the first byte
-   * after the vnet header it was received with, `offload` what that header asks for.
+   * after the vnet header it was received with, `offload` what that header asks for, `l4End` the end of
+   * its headers (any number when nothing is asked for).
    */
-  toUplink(uplink: number, at: number, length: number, l4: number, start: number, offload: number): number {
+  toUplink(uplink: number, at: number, length: number, l4End: number, start: number, offload: number): number {
     const row = uplink * uplinkWords;
     if (length > this.uplinks[row + uplinkWord.mtu]! && !isSuperPacket(offload))
-      return this.#cut(uplink, at, length, l4, start, offload);
+      return this.#cut(uplink, at, length, start, offload);
     const device = this.#io.devices[uplink + 1]!;
     const to = at - device.linkBytes;
-    moveVnetHeader(this.view, start - vnetBytes, to - vnetBytes, start - to, offload);
+    moveVnetHeader(this.view, start - vnetBytes, to - vnetBytes, start - to, l4End - to, offload);
     if (device.linkBytes !== 0) this.#writeLinkHeader(row, to);
     return device.send(to - vnetBytes, vnetBytes + device.linkBytes + length) ? verdict.forward : verdict.sendQueueFull;
   }
 
   /** Queues a packet, already rewritten, for the inside. `start` and `offload` as above. */
-  toInside(at: number, length: number, start: number, offload: number): number {
-    moveVnetHeader(this.view, start - vnetBytes, at - vnetBytes, start - at, offload);
+  toInside(at: number, length: number, l4End: number, start: number, offload: number): number {
+    moveVnetHeader(this.view, start - vnetBytes, at - vnetBytes, start - at, l4End - at, offload);
     return this.#tun.send(at - vnetBytes, vnetBytes + length) ? verdict.forward : verdict.sendQueueFull;
   }
 
@@ -115,9 +131,10 @@ export class Egress {
   }
 
   /** Cuts a packet into fragments (RFC 791, section 3.2), each in a slot of its own. */
-  #cut(uplink: number, at: number, length: number, l4: number, start: number, offload: number): number {
+  #cut(uplink: number, at: number, length: number, start: number, offload: number): number {
     const { view, memory } = this;
     if (!mayBeCut(view, at)) return verdict.tooBig;
+    const l4 = at + ipv4HeaderBytes;
     if (isPartial(offload)) this.#finishChecksum(at, length, start - vnetBytes, l4);
     const step = (this.uplinkWord(uplink, uplinkWord.mtu) - ipv4HeaderBytes) & ~7;
     const field = view.getUint16(at + ipv4.fragment);
@@ -132,7 +149,7 @@ export class Egress {
       view.setUint16(to + ipv4.totalLength, ipv4HeaderBytes + bytes);
       view.setUint16(to + ipv4.fragment, more | ((field & fragmentOffsetMask) + (offset >>> 3)));
       setHeaderChecksum(view, to);
-      const result = this.toUplink(uplink, to, ipv4HeaderBytes + bytes, to + ipv4HeaderBytes, to, 0);
+      const result = this.toUplink(uplink, to, ipv4HeaderBytes + bytes, 0, to, 0);
       if (result !== verdict.forward) return result;
     }
     return verdict.forward;

@@ -34,7 +34,8 @@ export function listFlows(conntrack: Conntrack, uplink: number, limit: number, n
   return listed;
 }
 
-function describe({ flows }: Conntrack, flow: number, nowMs: number): ListedFlow {
+function describe(conntrack: Conntrack, flow: number, nowMs: number): ListedFlow {
+  const { flows } = conntrack;
   const { words, doubles } = flows;
   const row = flow * flowWords;
   const word = (which: number) => words[row + which]!;
@@ -49,7 +50,7 @@ function describe({ flows }: Conntrack, flow: number, nowMs: number): ListedFlow
     uplink: word(flowWord.outside) & 0xff,
     mappedAddress: word(flowWord.mapped),
     mappedPort: word(flowWord.outside) >>> 16,
-    state: protocol === protocolTcp ? tcpStateNames[word(flowWord.state)]! : rxPackets === 0 ? "unreplied" : "replied",
+    state: protocol === protocolTcp ? tcpStateNames[conntrack.state(flow)]! : rxPackets === 0 ? "unreplied" : "replied",
     ageMs: ((nowMs | 0) - word(flowWord.opened)) >>> 0,
     idleMs: ((nowMs | 0) - word(flowWord.lastSeen)) >>> 0,
     txBytes: doubles[(row + flowWord.txBytes) >>> 1]!,

@@ -11,39 +11,31 @@
  *   6 rewrite  the source                  6 queue    on the TUN
  *   7 queue    on the flow's uplink
  */
+
 import { Batch, packetWord, packetWords } from "../tables/batch.ts";
 import { flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
-import { Mailbox } from "../tables/mailbox.ts";
-import { type PacketIO, queueWords, vnetBytes } from "../tables/packet-memory.ts";
-import {
-  counter,
-  noUplink,
-  type SharedState,
-  uplinkCounter,
-  uplinkCounterAt,
-  uplinkWord,
-} from "../tables/shared-state.ts";
-import { isQuery } from "../wire/icmp.ts";
-import { protocolIcmp, protocolTcp } from "../wire/ipv4.ts";
+import { findForward } from "../tables/forwards.ts";
+import { type DeviceQueues, type PacketIO, queueWords, vnetBytes } from "../tables/packet-memory.ts";
+import { counter, uplinkCounter, uplinkCounterAt, uplinkWord } from "../tables/shared-state.ts";
+import { steer } from "../tables/steering-hash.ts";
+import { isAtomic, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ack, rst, syn } from "../wire/tcp.ts";
-import { isPartial, isSuperPacket, vnet } from "../wire/vnet.ts";
-import { chooseUplink } from "./classify.ts";
-import { Conntrack, type ConntrackOptions } from "./conntrack.ts";
+import { isPartial, isSuperPacket, moveVnetHeader, vnet } from "../wire/vnet.ts";
+import { Admission, type AdmissionOptions } from "./admission.ts";
+import { Conntrack, type ConntrackOptions, flowFlag } from "./conntrack.ts";
 import { decode, decodeBatch, kind } from "./decode.ts";
 import { Egress } from "./egress.ts";
 import { FragmentPath } from "./fragment-path.ts";
 import { findQuotedFlow, floorNextHopMtu, translateErrorInbound, translateErrorOutbound } from "./icmp-error.ts";
-import { setDestination, setSource } from "./masquerade.ts";
+import { Identifications } from "./identifications.ts";
+import { setDestination, setIdentification, setSource } from "./masquerade.ts";
+import { fromInside, PostOffice } from "./post-office.ts";
+import { clampMss } from "./tcp-mss.ts";
 import { isOver, tcpState } from "./tcp-state.ts";
 import { verdict } from "./verdict.ts";
 
-export interface ForwarderOptions extends Omit<ConntrackOptions, "nowMs"> {
+export interface ForwarderOptions extends Omit<ConntrackOptions, "nowMs">, AdmissionOptions {
   io: PacketIO;
-  shared: SharedState;
-  /** A number of `balanceKey`, and the secret of that hash. */
-  balanceKey: number;
-  balanceKey0: number;
-  balanceKey1: number;
   /** Source address of our own ICMP errors. */
   errorSource: number;
   /** Shared memory of `mailboxBytes` for every ordered pair of workers; null when there is one worker. */
@@ -69,8 +61,13 @@ export class Forwarder {
   readonly #view: DataView;
   readonly #batch: Batch;
   readonly #fragments: FragmentPath;
-  readonly #inboxes: readonly Mailbox[];
+  readonly #post: PostOffice;
+  readonly #take = (at: number, length: number, note: number) => this.#takeMail(at, length, note);
+  /** The row of a packet that comes alone. */
+  readonly #single = new Int32Array(packetWords);
   readonly #counters: Float64Array;
+  readonly #admission: Admission;
+  readonly #identifications: Identifications;
   #generation = -1;
   #nowMs: number;
   /** Keeps the reads of the touch pass alive. */
@@ -83,15 +80,15 @@ export class Forwarder {
     this.#nowMs = options.clock();
     this.#counters = shared.counters(worker);
     this.conntrack = new Conntrack({ ...options, nowMs: this.#nowMs }, this.#counters);
-    this.#egress = new Egress(io, options.errorSource);
+    this.#identifications = new Identifications(worker, workers, options.random);
+    this.#egress = new Egress(io, options.uplinks, options.errorSource);
+    this.#admission = new Admission(options, this.conntrack, this.#egress);
     this.#view = this.#egress.view;
     this.#batch = new Batch(io.layout.receiveSlots);
-    const others = mailboxes === null ? [] : Array.from({ length: workers }, (_, other) => other);
-    const outboxes = others.map((other) => new Mailbox(mailboxes!, worker, other, workers));
-    this.#inboxes = others.map((other) => new Mailbox(mailboxes!, other, worker, workers));
+    this.#post = new PostOffice(worker, workers, mailboxes, this.#egress, options.wake);
     const count = (row: number, uplink: number, direction: number, bytes: number) =>
       this.#count(row, uplink, direction, bytes, 1);
-    this.#fragments = new FragmentPath(this.conntrack.flows, this.#egress, worker, outboxes, count);
+    this.#fragments = new FragmentPath(this.conntrack.flows, this.#egress, worker, this.#post, count);
   }
 
   /** One turn of the loop: sends what the last one queued, waits up to `timeoutMs`, forwards what came. Returns how many packets came. */
@@ -102,35 +99,41 @@ export class Forwarder {
     this.#egress.beginTurn();
     this.#followUplinks();
     if (received > 0) {
-      this.#outbound();
+      this.#outbound(this.#io.devices[0]!);
       for (let uplink = 0; uplink < this.#options.uplinks; uplink++) this.#inbound(uplink);
+      for (let lan = this.#options.uplinks + 1; lan < this.#io.devices.length; lan++)
+        this.#outbound(this.#io.devices[lan]!);
     }
-    this.#collectMail();
-    this.#wakeMailed();
+    this.#post.collect(this.#take);
+    this.#post.deliver();
     this.conntrack.expire(nowMs, expiryBudget);
     this.#drop(verdict.fragmentTimedOut, this.#fragments.expire(nowMs));
     this.#countTurn();
     return received;
   }
 
-  /** Inside -> uplinks. */
-  #outbound(): void {
+  /** Inside -> uplinks. Device 0 is the TUN; what follows the uplinks are the LANs, where packets to our own addresses are met. */
+  #outbound(device: DeviceQueues): void {
+    if (device.counts[queueWords.receiveCount] === 0) return;
     const batch = this.#batch;
-    decodeBatch(this.#view, this.#io.devices[0]!, batch); // 1
+    decodeBatch(this.#view, device, batch); // 1
     this.#hashBatch(batch); // 2
     const { rows } = batch;
+    const { linkBytes } = device;
+    const isLan = device !== this.#io.devices[0];
     for (let p = 0, end = batch.count * packetWords; p < end; p += packetWords) {
       let result = rows[p + packetWord.verdict]!;
-      if (result === verdict.forward) result = this.#forwardOut(rows, p, false);
+      if (isLan && (result !== verdict.forward || !this.#mayTurnBack(rows, p))) continue;
+      if (result === verdict.forward) result = this.#forwardOut(rows, p, linkBytes, false);
       if (result !== verdict.forward) this.#drop(result, 1);
     }
   }
 
   /** One packet from the inside. `mailed`: another worker passed it on. */
-  #forwardOut(rows: Int32Array, p: number, mailed: boolean): number {
+  #forwardOut(rows: Int32Array, p: number, linkBytes: number, mailed: boolean): number {
     const packetKind = rows[p + packetWord.kind]!;
     if (packetKind !== kind.flow) {
-      if (packetKind === kind.icmpError) return this.#errorOut(rows, p);
+      if (packetKind === kind.icmpError) return this.#errorOut(rows, p, linkBytes);
       if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, 0, this.#nowMs);
       const owner = mailed ? -1 : this.#fragments.foreignOwner(rows, p);
       if (owner >= 0) return this.#fragments.mailFirst(rows, p, owner, this.#nowMs);
@@ -144,27 +147,36 @@ export class Forwarder {
       this.conntrack.close(flow);
       flow = 0;
     }
-    if (flow === 0) flow = this.#openFlow(rows, p);
-    if (flow < 0) return -flow;
+    if (flow === 0) flow = this.#admission.openOutbound(rows, p, this.#nowMs);
+    if (flow < 0) return this.#admission.refuse(rows, p, -flow, this.#nowMs);
 
     const { words } = flows;
     const row = flow * flowWords;
     const outside = words[row + flowWord.outside]!;
     const uplink = outside & 0xff;
     if (this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) return verdict.uplinkNotReady;
-    if (protocol === protocolTcp) this.conntrack.trackTcp(flow, original, rows[p + packetWord.flags]!, this.#nowMs); // 4
-
+    if (protocol === protocolTcp) {
+      const tracked = this.#trackTcp(rows, p, flow, original, uplink); // 4
+      if (tracked !== verdict.forward) return tracked;
+    }
     const at = rows[p + packetWord.at]!;
     const length = rows[p + packetWord.length]!;
     const offload = rows[p + packetWord.offload]!;
     const l4End = rows[p + packetWord.l4End]!;
+    const start = at - linkBytes;
+    const turnsBack = (words[row + flowWord.state]! & flowFlag.turnsBack) !== 0;
     const mtu = this.#egress.uplinkWord(uplink, uplinkWord.mtu);
-    if (length > mtu && !this.#egress.fits(at, length, l4End, offload, mtu, this.#nowMs)) return verdict.tooBig; // 5
-    this.#count(row, uplink, original, length, this.#segments(at, offload, at + length - l4End));
+    if (length > mtu && !turnsBack && !this.#egress.fits(at, length, l4End, offload, mtu, this.#nowMs))
+      return verdict.tooBig; // 5
+    const segments = this.#segments(start, offload, at + length - l4End);
+    this.#count(row, uplink, original, length, segments);
 
+    // An atomic datagram's identification means nothing (RFC 6864, section 4.1).
+    if (!isAtomic(this.#view, at)) setIdentification(this.#view, at, this.#identifications.take(segments));
     const l4 = rows[p + packetWord.l4]!;
     setSource(this.#view, at, l4, protocol, words[row + flowWord.mapped]!, outside >>> 16, isPartial(offload)); // 6
-    const result = this.#egress.toUplink(uplink, at, length, l4, at, offload); // 7
+    if (turnsBack) return this.#turnBack(row, at, length, l4End, start, offload);
+    const result = this.#egress.toUplink(uplink, at, length, l4End, start, offload); // 7
     if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, 0, (flow << 1) | original, this.#nowMs);
     return result;
   }
@@ -180,25 +192,31 @@ export class Forwarder {
     const { linkBytes } = device;
     for (let p = 0, end = batch.count * packetWords; p < end; p += packetWords) {
       let result = rows[p + packetWord.verdict]!;
-      if (result === verdict.forward) result = this.#forwardIn(rows, p, uplink, linkBytes);
+      if (result === verdict.forward) result = this.#forwardIn(rows, p, uplink, linkBytes, false);
       if (result !== verdict.forward) this.#drop(result, 1);
     }
   }
 
-  #forwardIn(rows: Int32Array, p: number, uplink: number, linkBytes: number): number {
+  /** One packet from outside; `turned`: it has been sent out by us and turned back. */
+  #forwardIn(rows: Int32Array, p: number, uplink: number, linkBytes: number, turned: boolean): number {
     const packetKind = rows[p + packetWord.kind]!;
     if (packetKind === kind.icmpError) return this.#errorIn(rows, p, uplink, linkBytes);
     if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, uplink + 1, this.#nowMs);
 
     const protocol = rows[p + packetWord.protocol]!;
     const id = this.#findFlow(rows, p, protocol); // 3
-    if (id === 0) return verdict.unsolicited;
-    if ((id & 1) === original) return verdict.badSource;
+    if (id !== 0 && (id & 1) === original) return verdict.badSource;
+    const flow = id === 0 ? this.#admission.openInbound(rows, p, uplink, turned, this.#nowMs) : id >>> 1;
+    if (flow < 0) return -flow;
     const { words } = this.conntrack.flows;
-    const row = (id >>> 1) * flowWords;
+    const row = flow * flowWords;
+    // From outside, one of our own addresses as the source is a lie.
+    if (((words[row + flowWord.state]! & flowFlag.turnsBack) !== 0) !== turned) return verdict.badSource;
     if ((words[row + flowWord.outside]! & 0xff) !== uplink) return verdict.wrongUplink;
-    if (protocol === protocolTcp) this.conntrack.trackTcp(id >>> 1, reply, rows[p + packetWord.flags]!, this.#nowMs); // 4
-
+    if (protocol === protocolTcp) {
+      const tracked = this.#trackTcp(rows, p, flow, reply, uplink); // 4
+      if (tracked !== verdict.forward) return tracked;
+    }
     const at = rows[p + packetWord.at]!;
     const length = rows[p + packetWord.length]!;
     const offload = rows[p + packetWord.offload]!;
@@ -208,9 +226,21 @@ export class Forwarder {
     const l4 = rows[p + packetWord.l4]!;
     const insidePort = words[row + flowWord.ports]! >>> 16;
     setDestination(this.#view, at, l4, protocol, words[row + flowWord.inside]!, insidePort, isPartial(offload)); // 5
-    const result = this.#egress.toInside(at, length, start, offload); // 6
-    if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, uplink + 1, id, this.#nowMs);
+    const result = this.#egress.toInside(at, length, rows[p + packetWord.l4End]!, start, offload); // 6
+    if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, uplink + 1, (flow << 1) | reply, this.#nowMs);
     return result;
+  }
+
+  /** Follows a TCP segment, and clamps what a SYN of either side offers to the flow's uplink. Returns the verdict. */
+  #trackTcp(rows: Int32Array, p: number, flow: number, direction: number, uplink: number): number {
+    const l4 = rows[p + packetWord.l4]!;
+    const l4End = rows[p + packetWord.l4End]!;
+    const packetEnd = rows[p + packetWord.at]! + rows[p + packetWord.length]!;
+    if ((rows[p + packetWord.flags]! & syn) !== 0) {
+      const partial = isPartial(rows[p + packetWord.offload]!);
+      clampMss(this.#view, l4, l4End, this.#egress.uplinkWord(uplink, uplinkWord.mtu), partial);
+    }
+    return this.conntrack.trackTcp(flow, direction, this.#view, l4, l4End, packetEnd, this.#nowMs);
   }
 
   /** Hashes every tuple and reads its index slot and row before the work begins: the cache misses of a batch then overlap instead of adding up. */
@@ -260,38 +290,12 @@ export class Forwarder {
     const row = flow * flowWords;
     if (this.#egress.uplinkWord(words[row + flowWord.outside]! & 0xff, uplinkWord.ready) !== 0) return false;
     if (rows[p + packetWord.protocol] !== protocolTcp) return false;
-    const state = words[row + flowWord.state]!;
+    const state = this.conntrack.state(flow);
     return (rows[p + packetWord.flags]! & (syn | ack | rst)) === syn && (isOver(state) || state <= tcpState.synSent);
   }
 
-  /** Opens the flow of a packet from the inside, or returns minus the verdict. */
-  #openFlow(rows: Int32Array, p: number): number {
-    const { uplinks, shared, balanceKey, balanceKey0, balanceKey1 } = this.#options;
-    const source = rows[p + packetWord.source]!;
-    const destination = rows[p + packetWord.destination]!;
-    const ports = rows[p + packetWord.ports]!;
-    const protocol = rows[p + packetWord.protocol]!;
-    const flags = rows[p + packetWord.flags]!;
-    if (protocol === protocolTcp && (flags & (syn | ack | rst)) !== syn) return -verdict.tcpNoFlow;
-    if (protocol === protocolIcmp && !isQuery(flags)) return -verdict.unsolicited;
-    for (let uplink = 0; uplink < uplinks; uplink++) {
-      // Our own output, routed back to us.
-      if (source === this.#egress.uplinkWord(uplink, uplinkWord.address)) return -verdict.ownAddress;
-    }
-    let uplink = this.conntrack.mappedUplink(source, ports, protocol);
-    if (uplink < 0 || this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) {
-      const { lookup } = shared;
-      uplink = chooseUplink(lookup, balanceKey, balanceKey0, balanceKey1, source, destination, ports, protocol);
-      if (uplink === noUplink) return -verdict.noUplink;
-      // The table is a moment behind the uplinks.
-      if (this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) return -verdict.uplinkNotReady;
-    }
-    const address = this.#egress.uplinkWord(uplink, uplinkWord.address);
-    return this.conntrack.open(source, destination, ports, protocol, uplink, address, this.#nowMs);
-  }
-
   /** An ICMP error that an inside host, or the router's own kernel, sends about a flow. */
-  #errorOut(rows: Int32Array, p: number): number {
+  #errorOut(rows: Int32Array, p: number, linkBytes: number): number {
     const { flows } = this.conntrack;
     const at = rows[p + packetWord.at]!;
     const l4 = rows[p + packetWord.l4]!;
@@ -303,7 +307,10 @@ export class Forwarder {
     const uplink = flows.words[row + flowWord.outside]! & 0xff;
     if (!this.#egress.maySend(uplink, flows.words[row + flowWord.mapped]!)) return verdict.uplinkNotReady;
     translateErrorOutbound(this.#view, at, length, l4, flows.words, id >>> 1);
-    return this.#egress.toUplink(uplink, at, length, l4, at, 0);
+    if (!isAtomic(this.#view, at)) setIdentification(this.#view, at, this.#identifications.take(1));
+    if ((flows.words[row + flowWord.state]! & flowFlag.turnsBack) !== 0)
+      return this.#turnBack(row, at, length, 0, at - linkBytes, 0);
+    return this.#egress.toUplink(uplink, at, length, 0, at - linkBytes, 0);
   }
 
   /** An ICMP error from outside about a flow. */
@@ -319,37 +326,69 @@ export class Forwarder {
     if ((flows.words[row + flowWord.outside]! & 0xff) !== uplink) return verdict.wrongUplink;
     translateErrorInbound(this.#view, at, length, l4, flows.words, id >>> 1);
     floorNextHopMtu(this.#view, l4, smallestMtu);
-    return this.#egress.toInside(at, length, at - linkBytes, 0);
+    return this.#egress.toInside(at, length, 0, at - linkBytes, 0);
   }
 
-  /** What other workers passed on to this one. */
-  #collectMail(): void {
-    const { memory } = this.#egress;
-    const { rows } = this.#batch;
-    for (const inbox of this.#inboxes) {
-      while (inbox.waiting) {
-        const at = this.#egress.takeScratch();
-        // Out of slots: what is left in the box waits for the next turn.
-        if (at === 0) return;
-        const length = inbox.collect(memory, at);
-        memory.fill(0, at - vnetBytes, at);
-        let result = decode(this.#view, at, length, 0, rows, 0);
-        if (result === verdict.forward) {
-          const { flows } = this.conntrack;
-          const source = rows[packetWord.source]!;
-          const destination = rows[packetWord.destination]!;
-          const protocol = rows[packetWord.protocol]!;
-          rows[packetWord.hash] = flows.hash(source, destination, rows[packetWord.ports]!, protocol);
-          result = this.#forwardOut(rows, 0, true);
-        }
-        if (result !== verdict.forward) this.#drop(result, 1);
-      }
-    }
+  /** A packet that another worker passed on, its vnet header right before it. */
+  #takeMail(at: number, length: number, note: number): void {
+    const result = note === fromInside ? this.#mailedOut(at, length) : this.#enter(note, at, length);
+    if (result !== verdict.forward) this.#drop(result, 1);
   }
 
-  #wakeMailed(): void {
-    let mailed = this.#fragments.takeMailed();
-    for (let worker = 0; mailed !== 0; worker++, mailed >>>= 1) if (mailed & 1) this.#options.wake(worker);
+  #mailedOut(at: number, length: number): number {
+    const result = this.#decodeOne(at, length);
+    return result === verdict.forward ? this.#forwardOut(this.#single, 0, 0, true) : result;
+  }
+
+  /** A packet that has been translated on its way out, and is for one of our own addresses: it comes in again by that uplink. */
+  #enter(uplink: number, at: number, length: number): number {
+    const result = this.#decodeOne(at, length);
+    return result === verdict.forward ? this.#forwardIn(this.#single, 0, uplink, 0, true) : result;
+  }
+
+  #decodeOne(at: number, length: number): number {
+    const rows = this.#single;
+    const result = decode(this.#view, at, length, 0, rows, 0);
+    if (result !== verdict.forward) return result;
+    const source = rows[packetWord.source]!;
+    const destination = rows[packetWord.destination]!;
+    const protocol = rows[packetWord.protocol]!;
+    rows[packetWord.hash] = this.conntrack.flows.hash(source, destination, rows[packetWord.ports]!, protocol);
+    return verdict.forward;
+  }
+
+  /**
+   * Turns a packet back that is for one of our own addresses (hairpinning, RFC 4787, REQ-9): translated
+   * as for an uplink, it goes to whoever owns the mapping it is for, and comes in there.
+   */
+  #turnBack(row: number, at: number, length: number, l4End: number, start: number, offload: number): number {
+    const { words } = this.conntrack.flows;
+    const uplink = this.#egress.uplinkWith(words[row + flowWord.remote]!);
+    if (uplink < 0) return verdict.badDestination;
+    moveVnetHeader(this.#view, start - vnetBytes, at - vnetBytes, start - at, l4End - at, offload);
+    const protocol = (words[row + flowWord.outside]! >>> 8) & 0xff;
+    const owner = this.#ownerOf(uplink, protocol, words[row + flowWord.ports]! & 0xffff);
+    if (owner === this.#options.worker) return this.#enter(uplink, at, length);
+    return this.#post.send(owner, at, length, uplink);
+  }
+
+  /** Whether a packet met on a LAN is for a port of one of our addresses. The rest is the kernel's: pings of the router, or what comes by the TUN. */
+  #mayTurnBack(rows: Int32Array, p: number): boolean {
+    const protocol = rows[p + packetWord.protocol]!;
+    const hasPort = protocol === protocolTcp || protocol === protocolUdp;
+    return (
+      (hasPort || rows[p + packetWord.kind] === kind.icmpError) &&
+      this.#egress.uplinkWith(rows[p + packetWord.destination]!) >= 0
+    );
+  }
+
+  /** The worker that owns an outside port: as the fanout program finds it. */
+  #ownerOf(uplink: number, protocol: number, port: number): number {
+    const { forwards, workers } = this.#options;
+    const forward = findForward(forwards, uplink, protocol, port);
+    return forward === undefined
+      ? port % workers
+      : steer(forward.to, forward.toPort + port - forward.firstPort, workers);
   }
 
   /** Copies the uplink rows when the control plane has changed them. */

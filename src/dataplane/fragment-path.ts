@@ -5,12 +5,14 @@
  */
 import { packetWord } from "../tables/batch.ts";
 import { type FlowTable, flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
-import type { Mailbox } from "../tables/mailbox.ts";
+import { vnetBytes } from "../tables/packet-memory.ts";
 import { steer } from "../tables/steering-hash.ts";
-import { ipv4 } from "../wire/ipv4.ts";
+import { hasPorts, ipv4 } from "../wire/ipv4.ts";
+import { clearVnetHeader } from "../wire/vnet.ts";
 import type { Egress } from "./egress.ts";
 import { Fragments } from "./fragments.ts";
-import { setAddress } from "./masquerade.ts";
+import { setAddress, setIdentification } from "./masquerade.ts";
+import { fromInside, type PostOffice } from "./post-office.ts";
 import { verdict } from "./verdict.ts";
 
 /** A fragment's checksum is whole: it has none of its own. */
@@ -22,24 +24,21 @@ export class FragmentPath {
   readonly #flows: FlowTable;
   readonly #egress: Egress;
   readonly #worker: number;
-  /** A box to every worker; empty when there is one worker. */
-  readonly #outboxes: readonly Mailbox[];
+  readonly #post: PostOffice;
   readonly #count: (row: number, uplink: number, direction: number, bytes: number) => void;
-  /** Workers that have mail since `takeMailed` was last asked, a bit each. */
-  #mailed = 0;
 
   /** `count` is told of every later fragment that is sent on. */
   constructor(
     flows: FlowTable,
     egress: Egress,
     worker: number,
-    outboxes: readonly Mailbox[],
+    post: PostOffice,
     count: (row: number, uplink: number, direction: number, bytes: number) => void,
   ) {
     this.#flows = flows;
     this.#egress = egress;
     this.#worker = worker;
-    this.#outboxes = outboxes;
+    this.#post = post;
     this.#count = count;
   }
 
@@ -48,16 +47,10 @@ export class FragmentPath {
     return this.#fragments.expire(nowMs);
   }
 
-  takeMailed(): number {
-    const mailed = this.#mailed;
-    this.#mailed = 0;
-    return mailed;
-  }
-
   /** The worker that owns an outbound first fragment, or -1 when it is this one. */
   foreignOwner(rows: Int32Array, p: number): number {
-    const workers = this.#outboxes.length;
-    if (workers === 0) return -1;
+    const { workers } = this.#post;
+    if (workers === 1 || !hasPorts(rows[p + packetWord.protocol]!)) return -1;
     const owner = steer(rows[p + packetWord.source]!, rows[p + packetWord.ports]! >>> 16, workers);
     return owner === this.#worker ? -1 : owner;
   }
@@ -73,16 +66,17 @@ export class FragmentPath {
   learn(rows: Int32Array, p: number, device: number, value: number, nowMs: number): void {
     const source = rows[p + packetWord.source]!;
     const destination = rows[p + packetWord.destination]!;
-    // Outbound, the packet has been rewritten: the identification is not.
-    const datagram = this.#datagram(rows[p + packetWord.at]!, device, rows[p + packetWord.protocol]!);
-    const { memory } = this.#egress;
-    this.#fragments.learn(source, destination, datagram, value, nowMs);
+    const datagram = datagramOf(rows, p, device);
+    const { memory, view } = this.#egress;
+    // The first fragment has been rewritten by now: the others take over its identification.
+    const identification = view.getUint16(rows[p + packetWord.at]! + ipv4.identification);
+    this.#fragments.learn(source, destination, datagram, value, identification, nowMs);
     for (;;) {
       const to = this.#egress.takeScratch();
       if (to === 0) return;
       const length = this.#fragments.release(memory, to, source, destination, datagram, nowMs);
       if (length === 0) return;
-      this.#follow(value, to, length, source, destination);
+      this.#follow(value, identification, to, length, source, destination);
     }
   }
 
@@ -92,13 +86,23 @@ export class FragmentPath {
     const length = rows[p + packetWord.length]!;
     const source = rows[p + packetWord.source]!;
     const destination = rows[p + packetWord.destination]!;
-    const datagram = this.#datagram(at, device, rows[p + packetWord.protocol]!);
-    const value = this.#fragments.find(source, destination, datagram, nowMs);
-    if (value !== 0) return this.#follow(value, at, length, source, destination);
+    const datagram = datagramOf(rows, p, device);
+    const known = this.#fragments.find(source, destination, datagram, nowMs);
+    if (known >= 0) {
+      const identification = this.#fragments.identification(known);
+      return this.#follow(this.#fragments.value(known), identification, at, length, source, destination);
+    }
     return this.#fragments.hold(this.#egress.memory, at, length, source, destination, datagram, nowMs);
   }
 
-  #follow(value: number, at: number, length: number, source: number, destination: number): number {
+  #follow(
+    value: number,
+    identification: number,
+    at: number,
+    length: number,
+    source: number,
+    destination: number,
+  ): number {
     if (value < 0) return this.#mail(-value - 1, at, length);
     const words = this.#flows.words;
     const row = (value >>> 1) * flowWords;
@@ -114,22 +118,21 @@ export class FragmentPath {
       if (!this.#egress.maySend(outside & 0xff, words[row + flowWord.mapped]!)) return verdict.uplinkNotReady;
       this.#count(row, outside & 0xff, original, length);
       setAddress(view, at, ipv4.source, words[row + flowWord.mapped]!);
-      const l4 = at + ((view.getUint8(at) & 0x0f) << 2);
-      return this.#egress.toUplink(outside & 0xff, at, length, l4, at, noOffload);
+      setIdentification(view, at, identification);
+      return this.#egress.toUplink(outside & 0xff, at, length, 0, at, noOffload);
     }
     this.#count(row, outside & 0xff, reply, length);
     setAddress(view, at, ipv4.destination, words[row + flowWord.inside]!);
-    return this.#egress.toInside(at, length, at, noOffload);
+    return this.#egress.toInside(at, length, 0, at, noOffload);
   }
 
   #mail(owner: number, at: number, length: number): number {
-    if (!this.#outboxes[owner]!.post(this.#egress.memory, at, length)) return verdict.mailboxFull;
-    this.#mailed |= 1 << owner;
-    return verdict.forward;
+    clearVnetHeader(this.#egress.view, at - vnetBytes);
+    return this.#post.send(owner, at, length, fromInside);
   }
+}
 
-  /** Tells apart the datagrams between two hosts. With the device, so that nobody's fragments follow a first that came another way. */
-  #datagram(at: number, device: number, protocol: number): number {
-    return (device << 24) | (this.#egress.view.getUint16(at + ipv4.identification) << 8) | protocol;
-  }
+/** Tells apart the datagrams between two hosts. With the device, so that nobody's fragments follow a first that came another way. */
+function datagramOf(rows: Int32Array, p: number, device: number): number {
+  return (device << 24) | (rows[p + packetWord.identification]! << 8) | rows[p + packetWord.protocol]!;
 }

@@ -17,8 +17,8 @@ const waitingPerSource = waitingCapacity / 4;
 const waitingBytes = 9216;
 
 /** Words of an entry of either store. */
-const entry = { source: 0, destination: 1, datagram: 2, seenMs: 3, value: 4, length: 4 } as const;
-const entryWords = 5;
+const entry = { source: 0, destination: 1, datagram: 2, seenMs: 3, value: 4, length: 4, identification: 5 } as const;
+const entryWords = 6;
 
 export class Fragments {
   /** Decisions: `value` is what `learn` was given; 0: the entry is empty. */
@@ -29,17 +29,34 @@ export class Fragments {
   readonly #buffers = new Uint8Array(waitingCapacity * waitingBytes);
   #waitingCount = 0;
 
-  /** `datagram` is whatever tells apart the datagrams between two hosts. Returns what `learn` was given, or 0. */
+  /** `datagram` is whatever tells apart the datagrams between two hosts. Returns an entry for `value` and `identification`, or -1. */
   find(source: number, destination: number, datagram: number, nowMs: number): number {
     const known = this.#known;
     for (let at = 0; at < known.length; at += entryWords) {
-      if (matches(known, at, source, destination, datagram, nowMs)) return known[at + entry.value]!;
+      if (matches(known, at, source, destination, datagram, nowMs)) return at;
     }
-    return 0;
+    return -1;
   }
 
-  /** Remembers what was decided for a first fragment; a repeated first replaces what was known. `value` is not 0. */
-  learn(source: number, destination: number, datagram: number, value: number, nowMs: number): void {
+  /** What `learn` was given for an entry. */
+  value(at: number): number {
+    return this.#known[at + entry.value]!;
+  }
+
+  /** The identification that this datagram has on the other side. */
+  identification(at: number): number {
+    return this.#known[at + entry.identification]!;
+  }
+
+  /** Remembers what was decided for a first fragment, and its new identification; a repeated first replaces what was known. `value` is not 0. */
+  learn(
+    source: number,
+    destination: number,
+    datagram: number,
+    value: number,
+    identification: number,
+    nowMs: number,
+  ): void {
     const known = this.#known;
     let at = 0;
     while (at < known.length && !matches(known, at, source, destination, datagram, nowMs)) at += entryWords;
@@ -48,6 +65,7 @@ export class Fragments {
       this.#nextKnown = (this.#nextKnown + 1) % knownCapacity;
     }
     write(known, at, source, destination, datagram, nowMs, value);
+    known[at + entry.identification] = identification;
   }
 
   /** Keeps a copy of a fragment whose first has not come; the verdict when there is no room for it. */

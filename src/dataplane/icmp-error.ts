@@ -63,7 +63,7 @@ export function findQuotedFlow(
     if (direction === reply && isQuery(type)) ports = identifier;
     else if (direction === original && isReply(type)) ports = identifier << 16;
     else return 0;
-  } else return 0;
+  }
 
   const source = view.getInt32(inner + ipv4.destination);
   const destination = view.getInt32(inner + ipv4.source);
@@ -133,16 +133,18 @@ export function floorNextHopMtu(view: DataView, l4: number, smallest: number): v
 }
 
 /**
- * Writes "fragmentation needed" (RFC 1191) about the packet at `at` to `to`, addressed to its
- * source, and returns its length. `from` is the address of the router that says so.
+ * Writes "destination unreachable" about the packet at `at` to `to`, addressed to its source, and
+ * returns its length. `from` is the address of the router that says so; `mtu` is for
+ * "fragmentation needed" (RFC 1191), else 0.
  */
-export function writeFragmentationNeeded(
+export function writeUnreachable(
   view: DataView,
   memory: Uint8Array,
   to: number,
   at: number,
   length: number,
   from: number,
+  code: number,
   mtu: number,
 ): number {
   const quoted = Math.min(length, errorBytes - ipv4HeaderBytes - icmpHeaderBytes);
@@ -159,7 +161,7 @@ export function writeFragmentationNeeded(
   view.setInt32(to + ipv4.destination, view.getInt32(at + ipv4.source));
   setHeaderChecksum(view, to);
   view.setUint8(l4, icmpType.unreachable);
-  view.setUint8(l4 + icmp.code, codeFragmentationNeeded);
+  view.setUint8(l4 + icmp.code, code);
   view.setUint16(l4 + icmp.nextHopMtu, mtu);
   view.setUint16(l4 + icmp.checksum, ~sumBytes(view, l4, total - ipv4HeaderBytes) & 0xffff);
   return total;

@@ -8,7 +8,7 @@
  */
 import { applyDelta, applyDeltaPartial, delta16, delta32 } from "../wire/checksum.ts";
 import { icmp } from "../wire/icmp.ts";
-import { ipv4, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { ipv4, protocolDccp, protocolIcmp, protocolTcp, protocolUdp, protocolUdpLite } from "../wire/ipv4.ts";
 import { tcp } from "../wire/tcp.ts";
 import { udp } from "../wire/udp.ts";
 
@@ -46,6 +46,16 @@ export function setAddress(view: DataView, at: number, field: number, address: n
   return delta;
 }
 
+/**
+ * Sets the identification. Behind a translator the datagrams of several hosts share one source, so
+ * those that may be cut on the way must not bring the identification they had (RFC 6864, section 5.3).
+ */
+export function setIdentification(view: DataView, at: number, identification: number): void {
+  const delta = delta16(view.getUint16(at + ipv4.identification), identification);
+  view.setUint16(at + ipv4.identification, identification);
+  view.setUint16(at + ipv4.checksum, applyDelta(view.getUint16(at + ipv4.checksum), delta));
+}
+
 function rewrite(
   view: DataView,
   at: number,
@@ -69,11 +79,16 @@ function rewrite(
     const old = view.getUint16(field);
     if (partial) view.setUint16(field, applyDeltaPartial(old, delta));
     else if (old !== 0) view.setUint16(field, applyDelta(old, delta) || 0xffff);
-  } else {
+  } else if (protocol === protocolIcmp) {
     // An ICMP query has no pseudo-header: only the identifier counts.
     const delta = setPort(view, l4 + icmp.identifier, port, false);
     const field = l4 + icmp.checksum;
     view.setUint16(field, applyDelta(view.getUint16(field), delta));
+  } else if (protocol === protocolDccp || protocol === protocolUdpLite) {
+    // Their checksums cover the pseudo-header too, and stand where UDP has its own (RFC 4340, RFC 3828).
+    const field = l4 + udp.checksum;
+    // Of UDP-Lite a 0 would be illegal (RFC 3828, section 3.1); to DCCP it is the same number.
+    view.setUint16(field, applyDelta(view.getUint16(field), addressDelta) || 0xffff);
   }
 }
 

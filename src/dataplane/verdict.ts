@@ -46,6 +46,12 @@ export const verdict = {
   tooBig: 32,
   mailboxFull: 33,
   sendQueueFull: 34,
+
+  // Not of this connection's time (RFC 5961).
+  tcpOutOfWindow: 35,
+
+  // Another inside host already uses this protocol towards this remote, and there is no port to tell them apart.
+  protocolClash: 36,
 } as const;
 
 /** Drop reasons by number, as `status` and the metrics name them: `ipChecksum` is "ip-checksum". */

@@ -19,8 +19,8 @@ const ETH_P_IP = 0x0800;
 
 export interface PacketLoopOptions {
   readonly tunFd: number;
-  /** In the order of their index. `linkHeaderBytes` is 14, or 0 on a link without a MAC header. */
-  readonly uplinks: readonly { readonly fd: number; readonly linkHeaderBytes: number }[];
+  /** Uplinks, then LANs, in the order of their index. `linkHeaderBytes` is 14, or 0 on a link without a MAC header. */
+  readonly links: readonly { readonly fd: number; readonly linkHeaderBytes: number }[];
   /** Signalled to end a wait. */
   readonly eventFd: number;
   readonly receiveSlots: number;
@@ -30,7 +30,7 @@ export interface PacketLoopOptions {
 /** Opens the loop of the calling thread. Throws a `NativeError` when a descriptor is not what it is said to be. */
 export function openPacketLoop(options: PacketLoopOptions): PacketIO {
   const native = loadNative();
-  const layout = layoutMemory(1 + options.uplinks.length, options.receiveSlots, options.scratchSlots);
+  const layout = layoutMemory(1 + options.links.length, options.receiveSlots, options.scratchSlots);
   const { memory, handle } = native.loopOpen({
     totalBytes: layout.totalBytes,
     slotsAt: layout.slotsAt,
@@ -40,13 +40,13 @@ export function openPacketLoop(options: PacketLoopOptions): PacketIO {
     eventFd: options.eventFd,
     devices: describeDevices(options, layout),
   });
-  const linkBytes = [0, ...options.uplinks.map((uplink) => uplink.linkHeaderBytes)];
+  const linkBytes = [0, ...options.links.map((link) => link.linkHeaderBytes)];
   return new PacketLoop(native, handle, memory, layout, linkBytes);
 }
 
-function describeDevices({ tunFd, uplinks }: PacketLoopOptions, layout: MemoryLayout): LoopDevice[] {
+function describeDevices({ tunFd, links }: PacketLoopOptions, layout: MemoryLayout): LoopDevice[] {
   const tun: LoopDevice = { fd: tunFd, kind: "tun", readOffset: ethernetBytes, queueAt: 0, sendProtocol: 0 };
-  const sockets = uplinks.map(
+  const sockets = links.map(
     ({ fd, linkHeaderBytes }, index): LoopDevice => ({
       fd,
       kind: "packet",

@@ -8,8 +8,10 @@
  * socket's place in the group is the order of joining, so they are opened here, in order, and handed out.
  */
 
+import type { Forward } from "../tables/forwards.ts";
 import { openOrExplain } from "./device-error.ts";
 import { fanoutProgram } from "./fanout-program.ts";
+import { lanFanoutProgram } from "./lan-fanout-program.ts";
 import { loadNative, type Native } from "./native.ts";
 import { receiveFilter } from "./receive-filter.ts";
 
@@ -23,26 +25,32 @@ const PACKET_FANOUT_FLAG_DEFRAG = 0x8000;
 /** Room for bursts of super-packets: half a second at 500 Mbit/s. */
 const bufferBytes = 32 << 20;
 
-export interface UplinkSocketOptions {
+export interface SocketOptions {
   /** For messages. */
   readonly interface: string;
   readonly ifindex: number;
   /** 14, or 0 on a link without a MAC header. */
   readonly linkHeaderBytes: number;
-  /** The NAT port range: other TCP and UDP packets stay in the kernel. */
+  /** The NAT port range, and what is forwarded: other TCP and UDP packets stay in the kernel. */
   readonly firstPort: number;
   readonly lastPort: number;
+  readonly forwards: readonly Forward[];
   readonly workers: number;
+  /**
+   * Of a LAN: the uplinks' addresses, signed 32-bit. What a host there sends to one of them is ours to
+   * turn back. Null on an uplink.
+   */
+  readonly destinations: readonly number[] | null;
 }
 
-/** Opens an uplink's sockets, the one at index n for worker n. Throws a `DeviceError`, with nothing left open. */
-export function openUplinkSockets(options: UplinkSocketOptions): number[] {
+/** Opens the sockets of an uplink or a LAN, the one at index n for worker n. Throws a `DeviceError`, with nothing left open. */
+export function openSockets(options: SocketOptions): number[] {
   const native = loadNative();
   const fds: number[] = [];
   try {
     openOrExplain(`interface ${options.interface}`, () => {
       for (let worker = 0; worker < options.workers; worker++) fds.push(openSocket(native, options));
-      if (options.workers > 1) fanOut(native, fds);
+      if (options.workers > 1) fanOut(native, fds, options);
     });
   } catch (error) {
     for (const fd of fds) native.close(fd);
@@ -52,17 +60,18 @@ export function openUplinkSockets(options: UplinkSocketOptions): number[] {
 }
 
 /**
- * Gives the numbers of an uplink's old sockets to new ones, for an interface that was deleted and made
- * again: the workers' loops go on with the numbers they have. A loop that waits on the old socket
+ * Gives the numbers of old sockets to new ones, for an interface that was deleted and made
+ * again, or a filter that has changed: the workers' loops go on with the numbers they have. A loop that waits on the old socket
  * wakes at its timeout, or when its event is signalled. The link header must have stayed the same.
  */
-export function reopenUplinkSockets(fds: readonly number[], options: UplinkSocketOptions): void {
+export function reopenSockets(fds: readonly number[], options: SocketOptions): void {
   const native = loadNative();
-  const fresh = openUplinkSockets(options);
+  const fresh = openSockets(options);
   for (const [worker, fd] of fds.entries()) native.packetReplace(fd, fresh[worker]!);
 }
 
-function openSocket(native: Native, { ifindex, linkHeaderBytes, firstPort, lastPort }: UplinkSocketOptions): number {
+function openSocket(native: Native, options: SocketOptions): number {
+  const { ifindex, linkHeaderBytes } = options;
   return native.packetOpen({
     ifindex,
     protocol: ETH_P_ALL,
@@ -70,12 +79,13 @@ function openSocket(native: Native, { ifindex, linkHeaderBytes, firstPort, lastP
     ignoreOutgoing: true,
     receiveBufferBytes: bufferBytes,
     sendBufferBytes: bufferBytes,
-    filter: receiveFilter({ ipAt: linkHeaderBytes, firstPort, lastPort }),
+    filter: receiveFilter({ ...options, ipAt: linkHeaderBytes }),
   });
 }
 
-function fanOut(native: Native, fds: readonly number[]): void {
+function fanOut(native: Native, fds: readonly number[], { forwards, destinations }: SocketOptions): void {
+  const program = destinations === null ? fanoutProgram(fds.length, forwards) : lanFanoutProgram(fds.length);
   const type = PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_DEFRAG;
-  const group = native.packetFanout(fds[0]!, 0, type | PACKET_FANOUT_FLAG_UNIQUEID, fanoutProgram(fds.length));
+  const group = native.packetFanout(fds[0]!, 0, type | PACKET_FANOUT_FLAG_UNIQUEID, program);
   for (const fd of fds.slice(1)) native.packetFanout(fd, group, type, null);
 }

@@ -3,11 +3,12 @@
  * over the inside endpoint that the packet is about.
  *
  *     TCP, UDP        source address and source port
- *     ICMP echo       source address and identifier
+ *     ICMP query      source address and identifier
  *     ICMP error      destination address and port (or identifier) of the packet inside: an inside host
  *                     complains about a packet it got, so its endpoint is that packet's destination
  *     a fragment      source address only: later ones carry no port, and all must go one way
- *     anything else   source address only
+ *     anything else   queue 0: on the way back nothing but the remote's address tells it apart, and no
+ *                     program can know from that which inside host it is for
  */
 
 import { steeringMixFactor, steeringPortFactor, steeringShift } from "../tables/steering-hash.ts";
@@ -18,8 +19,8 @@ const fragmentOffsetMask = 0x1fff;
 const ICMP = 1;
 const TCP = 6;
 const UDP = 17;
-const echoReply = 0;
-const echoRequest = 8;
+/** Echo and timestamp: requests and replies (RFC 792). */
+const queryTypes = [8, 0, 13, 14];
 const errorTypes = [3, 4, 5, 11, 12];
 const icmpHeaderBytes = 8;
 
@@ -39,7 +40,7 @@ export function steeringProgram(queues: number): Uint8Array {
     extended.move(address, r0),
     extended.set(port, 0),
     extended.loadHalf(6),
-    extended.jumpIfAnyBit(r0, fragmentMask, "hash"),
+    extended.jumpIfAnyBit(r0, fragmentMask, "fragment"),
     extended.loadByte(0),
     extended.and(r0, 15),
     extended.shiftLeft(r0, 2),
@@ -47,10 +48,9 @@ export function steeringProgram(queues: number): Uint8Array {
     extended.loadByte(9),
     extended.jumpIfEqual(r0, TCP, "source port"),
     extended.jumpIfEqual(r0, UDP, "source port"),
-    extended.jumpUnlessEqual(r0, ICMP, "hash"),
+    extended.jumpUnlessEqual(r0, ICMP, "first queue"),
     extended.loadByteAt(l4, 0),
-    extended.jumpIfEqual(r0, echoReply, "identifier"),
-    extended.jumpIfEqual(r0, echoRequest, "identifier"),
+    ...queryTypes.map((type) => extended.jumpIfEqual(r0, type, "identifier")),
     ...errorTypes.map((type) => extended.jumpIfEqual(r0, type, "error")),
     extended.jump("hash"),
 
@@ -77,14 +77,28 @@ export function steeringProgram(queues: number): Uint8Array {
     extended.jumpIfEqual(port, TCP, "inner port"),
     extended.jumpIfEqual(port, UDP, "inner port"),
     extended.jumpIfEqual(port, ICMP, "inner identifier"),
-    extended.set(port, 0),
-    extended.jump("hash"),
+    "first queue:",
+    extended.set(r0, 0),
+    extended.exit(),
+
+    // Later fragments of these carry their protocol too, so they need no detour by their source.
+    "fragment:",
+    extended.loadByte(9),
+    extended.jumpIfEqual(r0, TCP, "hash"),
+    extended.jumpIfEqual(r0, UDP, "hash"),
+    extended.jumpIfEqual(r0, ICMP, "hash"),
+    extended.jump("no ports"),
 
     "inner port:",
     extended.loadHalfAt(l4, icmpHeaderBytes + 2),
     extended.jump("keep port"),
     "inner identifier:",
     extended.loadHalfAt(l4, icmpHeaderBytes + 4),
+
+    extended.jump("keep port"),
+    "no ports:",
+    extended.set(r0, 0),
+    extended.exit(),
 
     "keep port:",
     extended.move(port, r0),

@@ -30,6 +30,8 @@ export const packetWord = {
   offload: 11,
   /** forwarder, before the lookups: hash of the tuple. */
   hash: 12,
+  /** decode, for fragments: the identification as received. */
+  identification: 13,
 } as const;
 export const packetWords = 16;
 

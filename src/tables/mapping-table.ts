@@ -3,8 +3,8 @@
  *
  * A mapping binds an inside endpoint (address, port, protocol) to an uplink, an address and a port
  * of it, and lives as long as a flow uses it. It is found by its inside endpoint, so that a second
- * remote sees the same outside endpoint; one that was opened for a single flow only (address- and
- * port-dependent mapping) or was displaced by a newer one is not findable, and just keeps its port.
+ * remote sees the same outside endpoint, and by its outside endpoint, for what comes unasked; one that was opened for a single flow only (address- and
+ * port-dependent mapping) or was displaced by a newer one is not findable by the former, and just keeps its port.
  *
  * Invariants: mapping 0 is never used; `uses` counts the flows that name it; the port is in use in
  * exactly one pool until `uses` is 0 again; at most one findable mapping per inside endpoint.
@@ -27,9 +27,11 @@ export class MappingTable {
   readonly words: Int32Array;
   readonly #capacity: number;
   readonly #index: HashIndex;
+  readonly #portIndex: HashIndex;
   readonly #key0: number;
   readonly #key1: number;
   readonly #hashOf: (mapping: number) => number;
+  readonly #portHashOf: (mapping: number) => number;
   #freeHead = 0;
   #fresh = 1;
   #open = 0;
@@ -38,9 +40,11 @@ export class MappingTable {
     this.#capacity = capacity;
     this.words = new Int32Array((capacity + 1) * mappingWords);
     this.#index = new HashIndex(capacity, capacity);
+    this.#portIndex = new HashIndex(capacity, capacity);
     this.#key0 = key0;
     this.#key1 = key1;
     this.#hashOf = (mapping) => this.#hash(this.inside(mapping), this.words[mapping * mappingWords + 1]! >>> 8);
+    this.#portHashOf = (mapping) => this.#portHash(this.address(mapping), this.port(mapping), this.protocol(mapping));
   }
 
   get open(): number {
@@ -52,7 +56,7 @@ export class MappingTable {
   }
 
   get bytes(): number {
-    return this.words.byteLength + this.#index.bytes;
+    return this.words.byteLength + this.#index.bytes + this.#portIndex.bytes;
   }
 
   inside(mapping: number): number {
@@ -92,6 +96,22 @@ export class MappingTable {
     return 0;
   }
 
+  /** The mapping that holds an outside endpoint, findable or not; 0 when none does. */
+  findByPort(mapped: number, port: number, protocol: number): number {
+    const index = this.#portIndex;
+    const hash = this.#portHash(mapped, port, protocol);
+    for (let slot = index.first(hash); slot >= 0; slot = index.next(slot, hash)) {
+      const mapping = index.idAt(slot);
+      if (this.address(mapping) === mapped && this.port(mapping) === port && this.protocol(mapping) === protocol)
+        return mapping;
+    }
+    return 0;
+  }
+
+  insidePort(mapping: number): number {
+    return this.words[mapping * mappingWords + mappingWord.endpoint]! >>> 16;
+  }
+
   /** Opens a mapping with no uses yet. The caller has checked `full` and, for a findable one, that there is none. */
   insert(
     inside: number,
@@ -113,6 +133,7 @@ export class MappingTable {
     words[row + mappingWord.port] = (mappedPort << 16) | (findable ? 1 : 0);
     words[row + mappingWord.uses] = 0;
     if (findable) this.#index.insert(this.#hashOf(mapping), mapping);
+    this.#portIndex.insert(this.#portHashOf(mapping), mapping);
     this.#open++;
     return mapping;
   }
@@ -126,6 +147,7 @@ export class MappingTable {
     const row = mapping * mappingWords;
     if (--this.words[row + mappingWord.uses]! > 0) return false;
     this.hide(mapping);
+    this.#portIndex.remove(this.#portHashOf(mapping), mapping, this.#portHashOf);
     this.words[row] = this.#freeHead;
     this.#freeHead = mapping;
     this.#open--;
@@ -138,6 +160,10 @@ export class MappingTable {
     if ((this.words[row + mappingWord.port]! & 1) === 0) return;
     this.words[row + mappingWord.port]! &= ~1;
     this.#index.remove(this.#hashOf(mapping), mapping, this.#hashOf);
+  }
+
+  #portHash(mapped: number, port: number, protocol: number): number {
+    return hashWords(this.#key0, this.#key1, mapped, port, protocol, 1);
   }
 
   #hash(inside: number, endpoint: number): number {

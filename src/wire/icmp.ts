@@ -14,7 +14,10 @@ export const icmpType = {
   timestampReply: 14,
 } as const;
 
+/** Codes of "unreachable" (RFC 792, RFC 1812, section 5.2.7.1). */
+export const codeNetUnreachable = 0;
 export const codeFragmentationNeeded = 4;
+export const codeProhibited = 13;
 
 export function isQuery(type: number): boolean {
   return type === icmpType.echo || type === icmpType.timestamp;

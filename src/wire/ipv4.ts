@@ -23,9 +23,19 @@ export const dontFragment = 0x4000;
 export const moreFragments = 0x2000;
 export const fragmentOffsetMask = 0x1fff;
 
+/** Means something in IPv6 only. As 0 it could not be told from a row that is free, either. */
+export const protocolHopByHop = 0;
 export const protocolIcmp = 1;
+export const protocolIgmp = 2;
 export const protocolTcp = 6;
 export const protocolUdp = 17;
+export const protocolDccp = 33;
+export const protocolUdpLite = 136;
+
+/** Whether layer 4 has an endpoint within the host that a translator can change: a port, or an ICMP query's identifier. */
+export function hasPorts(protocol: number): boolean {
+  return protocol === protocolTcp || protocol === protocolUdp || protocol === protocolIcmp;
+}
 
 export function headerBytes(view: DataView, at: number): number {
   return (view.getUint8(at) & 0x0f) << 2;
@@ -49,6 +59,11 @@ export function headerChecksumOk(view: DataView, at: number, bytes: number): boo
 export function setHeaderChecksum(view: DataView, at: number): void {
   view.setUint16(at + ipv4.checksum, 0);
   view.setUint16(at + ipv4.checksum, ~sumBytes(view, at, headerBytes(view, at)) & 0xffff);
+}
+
+/** Whether a datagram is whole and may not be cut: DF, no MF, offset 0 (RFC 6864, section 4). */
+export function isAtomic(view: DataView, at: number): boolean {
+  return (view.getUint16(at + ipv4.fragment) & (dontFragment | moreFragments | fragmentOffsetMask)) === dontFragment;
 }
 
 /** Whether the options hold a source route (LSRR or SSRR), which nobody forwards any more (RFC 7126, section 4.3 and 4.4). */

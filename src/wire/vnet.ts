@@ -25,19 +25,27 @@ export function isSuperPacket(offload: number): boolean {
 
 /**
  * Moves the header of a packet from one link to another: `shift` is the difference in MAC header
- * bytes (+14 towards Ethernet, -14 from it), which `headerLength` and `checksumStart` count.
+ * bytes (+14 towards Ethernet, -14 from it), which `checksumStart` counts. `headerLength` is that of
+ * all headers on the new link: what was received there is a hint and can be the whole packet, which
+ * the kernel would copy into one piece.
  */
-export function moveVnetHeader(view: DataView, from: number, to: number, shift: number, offload: number): void {
+export function moveVnetHeader(
+  view: DataView,
+  from: number,
+  to: number,
+  shift: number,
+  headerLength: number,
+  offload: number,
+): void {
   if (offload === 0) {
     clearVnetHeader(view, to);
     return;
   }
-  const headerLength = view.getUint16(from + vnet.headerLength, true);
   const gsoSize = view.getUint16(from + vnet.gsoSize, true);
   const checksumStart = view.getUint16(from + vnet.checksumStart, true);
   const checksumOffset = view.getUint16(from + vnet.checksumOffset, true);
   view.setUint16(to, offload, true);
-  view.setUint16(to + vnet.headerLength, headerLength === 0 ? 0 : headerLength + shift, true);
+  view.setUint16(to + vnet.headerLength, headerLength, true);
   view.setUint16(to + vnet.gsoSize, gsoSize, true);
   view.setUint16(to + vnet.checksumStart, checksumStart + shift, true);
   view.setUint16(to + vnet.checksumOffset, checksumOffset, true);

@@ -73,6 +73,8 @@ export function checkInvariants(conntrack: Conntrack, counters: Float64Array): v
     const pool = `${uplink} ${protocol} ${mappedPort}`;
     if ((ports.get(pool) ?? mapping) !== mapping) throw new Error(`two mappings hold one port: ${pool}`);
     ports.set(pool, mapping);
+    if (mappings.findByPort(mapped, mappedPort, protocol) !== mapping)
+      throw new Error(`mapping ${mapping} is not found by its port`);
     const found = mappings.find(inside, insidePort, protocol);
     if (found !== 0) findable.set(`${inside} ${insidePort} ${protocol}`, found);
   }
@@ -109,7 +111,7 @@ function checkGauges(open: readonly OpenFlow[], mappings: number, counters: Floa
     tcp: count(({ protocol }) => protocol === 6),
     udp: count(({ protocol }) => protocol === 17),
     icmp: count(({ protocol }) => protocol === 1),
-    other: 0,
+    other: count(({ protocol }) => protocol !== 6 && protocol !== 17 && protocol !== 1),
     mappings,
     uplinks: uplinks.map((uplink) => count((flow) => flow.uplink === uplink)),
   });

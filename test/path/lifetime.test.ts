@@ -24,8 +24,8 @@ class Connection {
     return this.rig.out(tcp({ source, destination, flags })).length;
   }
 
-  back(flags: number): number {
-    return this.rig.in(tcp({ source: destination, destination: `${mapped}:${this.port}`, flags })).length;
+  back(flags: number, sequence = 1): number {
+    return this.rig.in(tcp({ source: destination, destination: `${mapped}:${this.port}`, flags, sequence })).length;
   }
 
   close(): this {
@@ -112,7 +112,10 @@ describe.each([1000, 0, 123_456_789])("with a clock that starts at %i ms", (star
 });
 
 describe("a connection that is over", () => {
-  test("does not keep those behind it from ending by being busy", () => {
+  test.each([
+    ["busy", 1],
+    ["sent what is out of its window", 0x7000_0000],
+  ])("does not keep those behind it from ending by being %s", (_, sequence) => {
     const rig = new Rig();
     const busy = new Connection(rig).close();
     for (let port = 1; port <= 20; port++) {
@@ -122,7 +125,7 @@ describe("a connection that is over", () => {
     expect(rig.openFlows).toBe(21);
     for (let minute = 0; minute < 6; minute++) {
       rig.pass(60_000);
-      expect(busy.back(ACK)).toBe(1);
+      expect(busy.back(ACK, sequence)).toBe(1);
     }
     expect(rig.openFlows).toBe(1);
     rig.pass(241_000);

@@ -135,6 +135,7 @@ describe("ports", () => {
     expect(opened.map(({ left }) => left)).not.toContain(undefined);
     expect(more.map(({ left }) => left)).toEqual([undefined, undefined, undefined]);
     expect(rig.drops).toEqual({ "no-port": 3 });
+    expect(rig.left(-1), "one error each").toHaveLength(3);
     const other = syn(rig, 30, "192.0.2.4:80")!;
     expect([firstPort, firstPort + 1]).toContain(other.sourcePort);
     const answer = (remote: string, port: number) =>
@@ -150,7 +151,11 @@ describe("ports", () => {
       const remote = `192.0.2.${1 + (i % 7)}:80`;
       const inside = 1 + ((i * 7919) % 61);
       const left = syn(rig, inside, remote);
-      if (left === undefined) continue;
+      if (left === undefined) {
+        // The refusal's error, unless there have been too many.
+        rig.left(-1);
+        continue;
+      }
       owners.set(`${remote} ${left.sourcePort}`, `${client}:${inside}`);
       if (i % 5 === 0) rig.out(tcp({ source: `${client}:${inside}`, destination: remote, flags: RST }));
       const answer = tcp({ source: remote, destination: `${mapped}:${left.sourcePort}`, flags: ACK });

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import {
   ACK,
   concat,
+  DCCP,
   echo,
   FIN,
   gsoTcp,
@@ -19,6 +20,7 @@ import {
   TCP,
   tcp,
   UDP,
+  UDP_LITE,
   URG,
   udp,
   type VnetFields,
@@ -153,9 +155,13 @@ describe("IPv4", () => {
     expectDrop(tcp({ source: `${server}:80`, destination: `${server}:80`, flags: SYN }), "bad-source");
   });
 
-  test("protocols that are not translated are dropped by name", () => {
-    for (const protocol of [0, 2, 41, 47, 50, 132, 255]) {
-      expectDrop(ip({ ...parse(datagram), protocol }), "protocol-unsupported");
+  test("group reports, which concern one link only, and protocol 0 are dropped by name", () => {
+    for (const protocol of [0, 2]) expectDrop(ip({ ...parse(datagram), protocol }), "protocol-unsupported");
+  });
+
+  test("UDP-Lite and DCCP without room for the checksum that would have to change are dropped", () => {
+    for (const protocol of [DCCP, UDP_LITE]) {
+      for (const bytes of [0, 7]) expectDrop(short(datagram, bytes, { protocol }), "udp-length");
     }
   });
 });

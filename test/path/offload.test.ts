@@ -74,7 +74,14 @@ describe.each([
     const rig = new Rig({ links: [linkBytes] });
     const packet = udp({ source, destination, data: pattern(33), checksum: "partial", options: pattern(4).fill(1) });
     const left = rig.outOne(packet, 0, partialVnet(packet));
-    expect(left.vnet).toEqual({ ...noOffload, flags: 1, checksumStart: linkBytes + 24, checksumOffset: 6 });
+    const headerLength = linkBytes + 24 + 8;
+    expect(left.vnet).toEqual({
+      ...noOffload,
+      flags: 1,
+      headerLength,
+      checksumStart: linkBytes + 24,
+      checksumOffset: 6,
+    });
     expect(parse(finishPartial(left.bytes)).checksumOk).toBe(true);
   });
 

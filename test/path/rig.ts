@@ -11,6 +11,7 @@
  */
 import { expect } from "vitest";
 import { balanceKey } from "../../src/dataplane/classify.ts";
+import { filtering } from "../../src/dataplane/conntrack.ts";
 import { Forwarder, type ForwarderOptions } from "../../src/dataplane/forwarder.ts";
 import { dropNames } from "../../src/dataplane/verdict.ts";
 import { MemoryIO } from "../../src/io/memory-io.ts";
@@ -97,7 +98,15 @@ export class Rig {
       firstPort,
       lastPort: firstPort + 1023,
       endpointIndependent: true,
-      timeouts: { tcpEstablishedMs: 7_440_000, tcpTransitoryMs: 240_000, udpMs: 300_000, icmpMs: 60_000 },
+      filtering: filtering.addressAndPort,
+      forwards: [],
+      timeouts: {
+        tcpEstablishedMs: 7_440_000,
+        tcpTransitoryMs: 240_000,
+        udpMs: 300_000,
+        icmpMs: 60_000,
+        otherMs: 600_000,
+      },
       key0: 0x1234_5678,
       key1: 0x0fed_cba9,
       balanceKey: balanceKey.fiveTuple,

@@ -31,7 +31,27 @@ export function makeWire(left: string, right: string): [Link, Link] {
   ip(`link add ${left} type veth peer name ${right}`);
   ip(`link set ${left} up`);
   ip(`link set ${right} up`);
-  return [describeLink(left), describeLink(right)];
+  const ends: [Link, Link] = [describeLink(left), describeLink(right)];
+  ends.forEach(waitUntilUp);
+  return ends;
+}
+
+/** Sets a link down and up again. The kernel tells the far end in its own time, and until then that drops what it sends. */
+export function interruptLink(link: Link, farEnd: Link): void {
+  ip(`link set ${link.name} down`);
+  ip(`link set ${link.name} up`);
+  waitUntilUp(link);
+  waitUntilUp(farEnd);
+}
+
+/** Throws when the link is not up within 5 s. */
+export function waitUntilUp({ name }: Link): void {
+  for (let tries = 0; tries < 500; tries++) {
+    const [link] = JSON.parse(ip(`-j link show dev ${name}`)) as [{ operstate: string }];
+    if (link.operstate === "UP") return;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
+  throw new Error(`${name} is not up`);
 }
 
 export function describeLink(name: string): Link {

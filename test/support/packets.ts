@@ -7,6 +7,11 @@
 export const ICMP = 1;
 export const TCP = 6;
 export const UDP = 17;
+export const DCCP = 33;
+export const GRE = 47;
+export const ESP = 50;
+export const SCTP = 132;
+export const UDP_LITE = 136;
 
 export const FIN = 0x01;
 export const SYN = 0x02;
@@ -83,6 +88,8 @@ export interface TcpFields extends Layer4Fields {
   flags?: number;
   sequence?: number;
   acknowledgment?: number;
+  /** 64,240 unless told. */
+  window?: number;
   tcpOptions?: Uint8Array;
   /** The offset field in 32-bit words, when it is not to be the true one. */
   dataOffset?: number;
@@ -102,7 +109,7 @@ export function tcp(fields: TcpFields): Uint8Array {
   view.setUint32(8, fields.acknowledgment ?? 0);
   view.setUint8(12, (fields.dataOffset ?? headerBytes / 4) << 4);
   view.setUint8(13, fields.flags ?? ACK);
-  view.setUint16(14, 0xfaf0);
+  view.setUint16(14, fields.window ?? 0xfaf0);
   payload.set(options, 20);
   payload.set(data, headerBytes);
   setLayer4Checksum(payload, 16, TCP, source.address, destination.address, fields.checksum ?? "right");
@@ -331,7 +338,8 @@ function pseudoHeader(protocol: number, source: string, destination: string, len
   return concat(addressBytes(source), addressBytes(destination), words(protocol, length));
 }
 
-function layer4Checksum(payload: Uint8Array, protocol: number, source: string, destination: string): number {
+/** Over the pseudo-header and the payload: 0 when that contains its own right checksum. */
+export function layer4Checksum(payload: Uint8Array, protocol: number, source: string, destination: string): number {
   return internetChecksum(concat(pseudoHeader(protocol, source, destination, payload.length), payload));
 }
 

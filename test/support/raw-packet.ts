@@ -46,7 +46,8 @@ export function tcp(sourcePort: number, destinationPort: number, data: Uint8Arra
   return concat(words(sourcePort, destinationPort, 0, 1, 0, 1, 0x5010, 0xffff, 0, 0), data);
 }
 
-export function icmpEcho(type: 0 | 8, identifier: number, data: Uint8Array = new Uint8Array()): Uint8Array {
+/** Echo and timestamp, requests and replies. */
+export function icmpEcho(type: 0 | 8 | 13 | 14, identifier: number, data: Uint8Array = new Uint8Array()): Uint8Array {
   return withIcmpChecksum(concat(words(type << 8, 0, identifier, 1), data));
 }
 

@@ -7,9 +7,22 @@
  */
 export const mayImport: Readonly<Record<string, readonly string[]>> = {
   cli: ["main", "control", "io", "tables", "wire"],
-  main: ["status", "worker-pool", "worker-protocol", "control", "dataplane", "io", "tables", "wire"],
+  main: [
+    "status",
+    "worker-pool",
+    "worker-protocol",
+    "worker-settings",
+    "lan-sockets",
+    "control",
+    "dataplane",
+    "io",
+    "tables",
+    "wire",
+  ],
   status: ["worker-protocol", "control", "dataplane", "tables", "wire"],
   "worker-pool": ["worker-protocol", "control", "dataplane", "io", "tables"],
+  "lan-sockets": ["worker-settings", "control", "io"],
+  "worker-settings": ["worker-protocol", "control", "dataplane", "io", "tables", "wire"],
   worker: ["worker-protocol", "dataplane", "io", "tables"],
   "worker-protocol": ["dataplane", "tables"],
   control: ["io", "tables", "wire"],

@@ -29,6 +29,7 @@ export function controlConfig(more: Partial<Config> = {}): Config {
       { name: "isp2", interface: "wan1", weight: 1, tier: 1 },
     ],
     nat: { firstPort: 16_384, lastPort: 32_767 },
+    forwards: [],
     failMode: "open",
     ...more,
   } as Config;

@@ -47,9 +47,7 @@ async function main(): Promise<void> {
 }
 
 function open(uplinks: readonly UplinkSnapshot[]): Promise<Firewall> {
-  const { firstPort, lastPort } = config.nat;
-  const onLost = (reason: string) => say("lost", reason);
-  return openFirewall({ tun: config.tun.name, firstPort, lastPort, onLost }, uplinks);
+  return openFirewall(config, (reason) => say("lost", reason), uplinks);
 }
 
 async function follow(journal: Journal, steering: Steering | null, firewall: Firewall | null): Promise<UplinkWatch> {

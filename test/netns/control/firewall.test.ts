@@ -4,7 +4,8 @@
  */
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Lab, openLab, server, uplinkAddress } from "../../support/lab.ts";
+import type { Config } from "../../../src/control/config-types.ts";
+import { type Host, type Lab, openLab, server, uplinkAddress } from "../../support/lab.ts";
 import { Control, controlConfig, until } from "./control.ts";
 
 const translatedPort = 20_000;
@@ -22,28 +23,35 @@ afterEach(async () => {
 });
 afterAll(() => lab.close());
 
-async function start(): Promise<Control> {
-  control = await Control.start(lab);
+async function start(more: Partial<Config> = {}): Promise<Control> {
+  control = await Control.start(lab, controlConfig(more));
   return control;
 }
 
-async function knock(kind: "TCP" | "UDP", port: number, bytes = 1): Promise<void> {
-  const target = `${kind}:${uplinkAddress.isp1}:${port}${kind === "TCP" ? ",connect-timeout=0.5" : ""}`;
-  const size = ["-b", "65000"];
-  await lab.exec("server", ["socat", "-u", ...size, "-", target], { input: "x".repeat(bytes), mayFail: true });
+interface Knock {
+  bytes?: number;
+  address?: string;
+  from?: Host;
 }
 
-/** How much the router's stack has counted under each name since the lab began. */
-async function counted(...names: string[]): Promise<number[]> {
-  const { stdout } = await lab.exec("router", ["nstat", "-asz", ...names]);
+async function knock(kind: "TCP" | "UDP", port: number, more: Knock = {}): Promise<void> {
+  const { bytes = 1, address = uplinkAddress.isp1, from = "server" } = more;
+  const target = `${kind}:${address}:${port}${kind === "TCP" ? ",connect-timeout=0.5" : ""}`;
+  const size = ["-b", "65000"];
+  await lab.exec(from, ["socat", "-u", ...size, "-", target], { input: "x".repeat(bytes), mayFail: true });
+}
+
+/** How much a host's stack has counted under each name since the lab began. */
+async function counted(host: Host, names: readonly string[]): Promise<number[]> {
+  const { stdout } = await lab.exec(host, ["nstat", "-asz", ...names]);
   return names.map((name) => Number(new RegExp(`^${name}\\s+(\\d+)`, "m").exec(stdout)![1]));
 }
 
 /** What the counters gained while something happened. */
-async function gained(names: string[], during: () => Promise<void>): Promise<number[]> {
-  const before = await counted(...names);
+async function gained(names: readonly string[], during: () => Promise<void>, host: Host = "router"): Promise<number[]> {
+  const before = await counted(host, names);
   await during();
-  const after = await counted(...names);
+  const after = await counted(host, names);
   return after.map((value, index) => value - before[index]!);
 }
 
@@ -86,8 +94,68 @@ describe("the firewall", () => {
   it("keeps fragments of translated datagrams out of the kernel's queue, and lets it reassemble its own", async () => {
     await start();
     const reassembly = ["IpReasmReqds", "IpReasmOKs"];
-    expect(await gained(reassembly, () => knock("UDP", translatedPort, 8000))).toEqual([0, 0]);
-    expect(await gained(reassembly, () => knock("UDP", ordinaryPort, 8000))).toEqual([6, 1]);
+    expect(await gained(reassembly, () => knock("UDP", translatedPort, { bytes: 8000 }))).toEqual([0, 0]);
+    expect(await gained(reassembly, () => knock("UDP", ordinaryPort, { bytes: 8000 }))).toEqual([6, 1]);
+  });
+
+  it("keeps the stack silent on forwarded ports, each on its uplinks and for its protocol only", async () => {
+    const to = { to: "192.168.10.2", toPort: 80 };
+    await start({
+      forwards: [
+        { ...to, uplinks: ["isp1"], protocols: ["tcp"], firstPort: 8080, lastPort: 8080 },
+        { ...to, uplinks: ["isp1", "isp2"], protocols: ["udp"], firstPort: 7000, lastPort: 7009 },
+        { ...to, uplinks: ["isp2"], protocols: ["tcp", "udp"], firstPort: 9000, lastPort: 9000 },
+      ],
+    });
+    const silent = [0, 0];
+    const refused = { TCP: [1, 0], UDP: [0, 1] };
+    const isp2 = uplinkAddress.isp2;
+    for (const [kind, port, address, expected] of [
+      ["TCP", 8080, uplinkAddress.isp1, silent],
+      ["UDP", 8080, uplinkAddress.isp1, refused.UDP],
+      ["TCP", 8080, isp2, refused.TCP],
+      ["TCP", 8081, uplinkAddress.isp1, refused.TCP],
+      ["UDP", 7000, uplinkAddress.isp1, silent],
+      ["UDP", 7009, isp2, silent],
+      ["UDP", 7010, isp2, refused.UDP],
+      ["TCP", 7005, uplinkAddress.isp1, refused.TCP],
+      ["TCP", 9000, isp2, silent],
+      ["UDP", 9000, isp2, silent],
+      ["UDP", 9000, uplinkAddress.isp1, refused.UDP],
+      ["UDP", translatedPort, isp2, silent],
+    ] as const) {
+      const answered = await gained(answers, () => knock(kind, port, { address }));
+      expect(answered, `${kind} to port ${port} of ${address}`).toEqual(expected);
+    }
+  });
+
+  it("keeps the stack silent towards the LAN on the ports of all uplinks, and lets it answer there on others", async () => {
+    const forward = { protocols: ["tcp" as const], firstPort: 8080, lastPort: 8080, to: "192.168.10.2", toPort: 80 };
+    await start({ forwards: [{ ...forward, uplinks: ["isp2"] }] });
+    const from = "client1";
+    for (const address of [uplinkAddress.isp1, uplinkAddress.isp2]) {
+      for (const kind of ["TCP", "UDP"] as const) {
+        expect(await gained(answers, () => knock(kind, translatedPort, { address, from }))).toEqual([0, 0]);
+      }
+      const answered = await gained(answers, () => knock("TCP", ordinaryPort, { address, from }));
+      expect(answered, `an ordinary port of ${address}`).toEqual([1, 0]);
+    }
+    expect(await gained(answers, () => knock("TCP", 8080, { address: uplinkAddress.isp2, from }))).toEqual([0, 0]);
+    expect(await gained(answers, () => knock("TCP", 8080, { address: uplinkAddress.isp1, from }))).toEqual([1, 0]);
+  });
+
+  it("lets nothing out that says protocol unreachable, and lets out what says port unreachable", async () => {
+    const heard = (during: () => Promise<void>) => gained(["IcmpInDestUnreachs"], during, "server");
+    const send = async (protocol: number) => {
+      const target = `IP4-SENDTO:${uplinkAddress.isp1}:${protocol}`;
+      await lab.exec("server", ["socat", "-u", "-", target], { input: "x".repeat(20) });
+      await lab.exec("server", ["ping", "-c", "1", "-W", "2", uplinkAddress.isp1]);
+    };
+    // A number that nothing in the kernel listens to; what the ping is answered after has had time to arrive.
+    expect(await heard(() => send(253)), "without sluice").toEqual([1]);
+    await start();
+    expect(await heard(() => send(253))).toEqual([0]);
+    expect(await heard(() => knock("UDP", ordinaryPort))).toEqual([1]);
   });
 
   it("needs no help with ICMP: a frag-needed without a socket leaves the kernel's path MTU alone", async () => {

@@ -6,7 +6,7 @@
  */
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { client1, type Lab, openLab, server } from "../../support/lab.ts";
+import { client1, type Lab, openLab, routerLan, server } from "../../support/lab.ts";
 import { snapshot } from "../../support/snapshot.ts";
 import { Control, controlConfig, tun, tunAddress, until } from "./control.ts";
 
@@ -149,6 +149,22 @@ describe("while sluice runs", () => {
     await start({ steer: { interfaces: ["lan0"], local: false } });
     expect(await routeGet(server)).toBe("wan0");
     expect(await routeGet(server, "from", client1, "iif", "lan0")).toBe(tun);
+  });
+
+  it("steers the answers of a service that forwards lead to, and nothing else of the machine's (local: false)", async () => {
+    const steer = { interfaces: ["lan0"], local: false };
+    const forward = { uplinks: ["isp1"], protocols: ["tcp" as const], firstPort: 8080, lastPort: 8080, toPort: 80 };
+    await start({ steer, forwards: [{ ...forward, to: routerLan }] });
+    expect(await routeGet(server, "from", routerLan)).toBe(tun);
+    expect(await routeGet(client1, "from", routerLan)).toBe("lan0");
+    expect(await routeGet(modem2, "from", routerLan), "a visitor in an uplink's own network").toBe("wan1");
+    expect(await routeGet(server)).toBe("wan0");
+    expect(await routeGet(server, "from", wan1Address)).toBe("wan1");
+  });
+
+  it("leaves that service's answers alone when no forward leads there", async () => {
+    await start({ steer: { interfaces: ["lan0"], local: false } });
+    expect(await routeGet(server, "from", routerLan)).toBe("wan0");
   });
 
   it("follows an uplink whose address changes, and puts back a rule that somebody took away", async () => {

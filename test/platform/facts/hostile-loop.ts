@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { isNativeError, loadNative } from "../../../src/io/native.ts";
 import { openPacketLoop } from "../../../src/io/packet-loop.ts";
-import { openUplinkSockets } from "../../../src/io/packet-socket.ts";
+import { openSockets } from "../../../src/io/packet-socket.ts";
 import { openTunQueues } from "../../../src/io/tun.ts";
 import { type PacketIO, queueWords } from "../../../src/tables/packet-memory.ts";
 import { enterOwnNetwork, ip, makeWire } from "../../support/own-network.ts";
@@ -25,7 +25,15 @@ const [tunFd] = openTunQueues("sluice0", 1);
 ip("link set sluice0 up");
 const [leftFd, rightFd] = [left, right].map(({ name, ifindex }) => {
   const range = { firstPort: 16384, lastPort: 32767 };
-  return openUplinkSockets({ interface: name, ifindex, linkHeaderBytes: 14, ...range, workers: 1 })[0]!;
+  return openSockets({
+    interface: name,
+    ifindex,
+    linkHeaderBytes: 14,
+    ...range,
+    workers: 1,
+    forwards: [],
+    destinations: null,
+  })[0]!;
 });
 const eventFd = native.eventOpen();
 const good = frame(left, right, ipv4({ source: 1, destination: 2, protocol: UDP, payload: udp(53, 20000) }));
@@ -42,7 +50,7 @@ checkManyLoops();
 function open(): PacketIO {
   return openPacketLoop({
     tunFd: tunFd!,
-    uplinks: [leftFd!, rightFd!].map((fd) => ({ fd, linkHeaderBytes: 14 })),
+    links: [leftFd!, rightFd!].map((fd) => ({ fd, linkHeaderBytes: 14 })),
     eventFd,
     receiveSlots,
     scratchSlots: 2,

@@ -5,13 +5,20 @@
  */
 
 import assert from "node:assert/strict";
-import { openUplinkSockets } from "../../../src/io/packet-socket.ts";
+import { openSockets } from "../../../src/io/packet-socket.ts";
 import { openTunQueues } from "../../../src/io/tun.ts";
 import { DeviceLoop } from "../../support/device-loop.ts";
 import { describeLink, enterOwnNetwork, ip, makeWire } from "../../support/own-network.ts";
 import { concat, frame, GRE, ICMP, icmpEcho, ipv4, TCP, tcp, UDP, udp, words } from "../../support/raw-packet.ts";
 
 const range = { firstPort: 16384, lastPort: 32767 };
+const inside = { uplinks: 1, to: 0xc0a80a02 | 0, toPort: 80 };
+/** As many as a configuration may have, the last with port 164. */
+const forwards = [
+  { ...inside, protocol: TCP, firstPort: 8080, lastPort: 8080 },
+  { ...inside, protocol: UDP, firstPort: 7000, lastPort: 7009 },
+  ...Array.from({ length: 62 }, (_, i) => ({ ...inside, protocol: UDP, firstPort: 103 + i, lastPort: 103 + i })),
+];
 const [ours, theirs] = [0xcb007102, 0xc000020a]; // 203.0.113.2, 192.0.2.10
 
 enterOwnNetwork();
@@ -28,11 +35,25 @@ const cases: [string, boolean, Uint8Array][] = [
   ["a first fragment to another port", true, to(UDP, udp(53, 80), { fragment: 0x2000 })],
   ["a later fragment", true, to(UDP, udp(53, 80), { fragment: 0x0010 })],
   ["UDP to another port that must not be fragmented", false, to(UDP, udp(53, 80), { fragment: 0x4000 })],
-  ["GRE", false, to(GRE, udp(53, 20000))],
-  ["a fragment of GRE", false, to(GRE, udp(53, 20000), { fragment: 0x0010 })],
+  ["GRE", true, to(GRE, udp(53, 80))],
+  ["a fragment of GRE", true, to(GRE, udp(53, 80), { fragment: 0x0010 })],
+  ["ESP", true, to(50, udp(53, 80))],
+  ["SCTP", true, to(132, tcp(53, 80))],
+  ["a datagram without any layer 4", true, to(253, new Uint8Array())],
+  ["TCP to a forwarded port", true, to(TCP, tcp(443, 8080))],
+  ["TCP to the port before a forwarded one", false, to(TCP, tcp(443, 8079))],
+  ["TCP to the port after a forwarded one", false, to(TCP, tcp(443, 8081))],
+  ["UDP to the first port of a forwarded range", true, to(UDP, udp(53, 7000), { optionWords: 5 })],
+  ["UDP to the last port of a forwarded range", true, to(UDP, udp(53, 7009))],
+  ["UDP to the port after a forwarded range", false, to(UDP, udp(53, 7010))],
+  ["UDP to the last of 64 forwards", true, to(UDP, udp(53, 164))],
+  ["UDP to the port after the last of 64 forwards", false, to(UDP, udp(53, 165))],
+  // A first sieve: a forward's protocol is the data plane's to check.
+  ["UDP to a port that is forwarded for TCP", true, to(UDP, udp(53, 8080))],
 ];
 
 checkEthernet();
+checkDestinations();
 checkPointToPoint();
 
 function to(protocol: number, payload: Uint8Array, more: { fragment?: number; optionWords?: number } = {}): Uint8Array {
@@ -63,6 +84,24 @@ function checkEthernet(): void {
   loop.close();
 }
 
+/** On a LAN only what is for one of our own addresses is taken: the rest comes by the TUN. */
+function checkDestinations(): void {
+  const others = [0x01020304, 0xc0000263 | 0];
+  for (const [destinations, taken] of [
+    [[], false],
+    [others, false],
+    [[...others, ours | 0], true],
+  ] as const) {
+    const loop = new DeviceLoop([openOn("right", right.ifindex, 14), openOn("left", left.ifindex, 14, destinations)]);
+    for (const [name, , packet] of cases.filter(([, isTaken]) => isTaken)) {
+      loop.send(0, frame(right, left, packet));
+      const [, received] = loop.drain(20);
+      assert.equal(received!.length, taken ? 1 : 0, `${name}, with ${destinations.length} own addresses`);
+    }
+    loop.close();
+  }
+}
+
 /** A TUN device plays the link without a MAC header: what is written to it arrives on it. */
 function checkPointToPoint(): void {
   const [tunFd] = openTunQueues("ptp0", 1);
@@ -84,7 +123,20 @@ function checkPointToPoint(): void {
   loop.close();
 }
 
-function openOn(name: string, ifindex: number, linkHeaderBytes: number): { fd: number; kind: "packet" } {
-  const [fd] = openUplinkSockets({ interface: name, ifindex, linkHeaderBytes, ...range, workers: 1 });
+function openOn(
+  name: string,
+  ifindex: number,
+  linkHeaderBytes: number,
+  destinations: readonly number[] | null = null,
+): { fd: number; kind: "packet" } {
+  const [fd] = openSockets({
+    interface: name,
+    ifindex,
+    linkHeaderBytes,
+    ...range,
+    workers: 1,
+    forwards,
+    destinations,
+  });
   return { fd: fd!, kind: "packet" };
 }

@@ -8,11 +8,11 @@
 
 import assert from "node:assert/strict";
 import { loadNative } from "../../../src/io/native.ts";
-import { openUplinkSockets, reopenUplinkSockets } from "../../../src/io/packet-socket.ts";
+import { openSockets, reopenSockets } from "../../../src/io/packet-socket.ts";
 import { openTunQueues } from "../../../src/io/tun.ts";
 import { DeviceLoop } from "../../support/device-loop.ts";
 import { LoopWorker } from "../../support/loop-worker.ts";
-import { describeLink, enterOwnNetwork, ip, type Link, makeWire } from "../../support/own-network.ts";
+import { describeLink, enterOwnNetwork, ip, type Link, makeWire, waitUntilUp } from "../../support/own-network.ts";
 import { concat, frame, ipv4, UDP, udp } from "../../support/raw-packet.ts";
 
 /** A loop that spins makes tens of thousands of turns in this time, one that waits a handful. */
@@ -22,7 +22,7 @@ const longTimeoutMs = 60_000;
 
 enterOwnNetwork();
 const native = loadNative();
-const range = { linkHeaderBytes: 14, firstPort: 16384, lastPort: 32767, workers: 1 };
+const range = { linkHeaderBytes: 14, firstPort: 16384, lastPort: 32767, workers: 1, forwards: [], destinations: null };
 
 await checkReplacement();
 await checkRemovedTun();
@@ -30,7 +30,7 @@ checkPointToPoint();
 
 async function checkReplacement(): Promise<void> {
   let [left, right] = makeWire("left", "right");
-  const fds = openUplinkSockets({ ...range, interface: "left", ifindex: left.ifindex });
+  const fds = openSockets({ ...range, interface: "left", ifindex: left.ifindex });
   const worker = new LoopWorker([{ fd: fds[0]!, kind: "packet" }], longTimeoutMs);
   assert.ok(
     LoopWorker.until(() => worker.turns > 0),
@@ -46,7 +46,7 @@ async function checkReplacement(): Promise<void> {
   await checkIdle(worker, "the interface is gone");
 
   [left, right] = makeWire("left", "right");
-  reopenUplinkSockets(fds, { ...range, interface: "left", ifindex: left.ifindex });
+  reopenSockets(fds, { ...range, interface: "left", ifindex: left.ifindex });
   native.eventSignal(worker.eventFd);
   sendOne(left, right);
   assert.ok(
@@ -57,6 +57,8 @@ async function checkReplacement(): Promise<void> {
   ip("link set left down");
   await checkIdle(worker, "the link is down");
   ip("link set left up");
+  waitUntilUp(left);
+  waitUntilUp(right);
   sendOne(left, right);
   assert.ok(
     LoopWorker.until(() => worker.packets === 3),
@@ -89,12 +91,12 @@ function checkPointToPoint(): void {
   );
   let [tunFd] = openTunQueues("ptp0", 1);
   ip("link set ptp0 up");
-  const fds = openUplinkSockets(options());
+  const fds = openSockets(options());
   const loop = new DeviceLoop([{ fd: fds[0]!, kind: "packet", sendProtocol: 0x0800 }]);
   native.close(tunFd!);
   [tunFd] = openTunQueues("ptp0", 1);
   ip("link set ptp0 up");
-  reopenUplinkSockets(fds, options());
+  reopenSockets(fds, options());
   loop.send(0, packet);
   loop.turn();
   const farEnd = new DeviceLoop([{ fd: tunFd!, kind: "tun" }]);
@@ -115,7 +117,7 @@ async function stop(worker: LoopWorker): Promise<void> {
 }
 
 function sendOne(to: Link, from: Link): void {
-  const [fd] = openUplinkSockets({ ...range, interface: from.name, ifindex: from.ifindex });
+  const [fd] = openSockets({ ...range, interface: from.name, ifindex: from.ifindex });
   const loop = new DeviceLoop([{ fd: fd!, kind: "packet" }]);
   const packet = ipv4({ source: 0xc000020a, destination: 0xcb007102, protocol: UDP, payload: udp(53, 20000) });
   loop.send(0, frame(from, to, packet));

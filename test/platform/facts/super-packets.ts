@@ -15,7 +15,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { connect, createServer } from "node:net";
 import { release } from "node:os";
-import { openUplinkSockets } from "../../../src/io/packet-socket.ts";
+import { openSockets } from "../../../src/io/packet-socket.ts";
 import { openTunQueues } from "../../../src/io/tun.ts";
 import { DeviceLoop } from "../../support/device-loop.ts";
 import { enterOwnNetwork, ip, makeWire, sysctl } from "../../support/own-network.ts";
@@ -35,7 +35,15 @@ ip("link set sluice0 up");
 ip("route add 192.0.2.0/24 dev sluice0");
 const sockets = [left, right].map(({ name, ifindex }) => {
   const range = { firstPort: 0, lastPort: 65535 };
-  const [fd] = openUplinkSockets({ interface: name, ifindex, linkHeaderBytes: 14, ...range, workers: 1 });
+  const [fd] = openSockets({
+    interface: name,
+    ifindex,
+    linkHeaderBytes: 14,
+    ...range,
+    workers: 1,
+    forwards: [],
+    destinations: null,
+  });
   return { fd: fd!, kind: "packet" as const };
 });
 const [tun, near, far] = [0, 1, 2];

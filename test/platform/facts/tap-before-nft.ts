@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { loadNative } from "../../../src/io/native.ts";
-import { openUplinkSockets } from "../../../src/io/packet-socket.ts";
+import { openSockets } from "../../../src/io/packet-socket.ts";
 import { DeviceLoop } from "../../support/device-loop.ts";
 import { enterOwnNetwork, ip, makeWire } from "../../support/own-network.ts";
 import { frame, ipv4, TCP, tcp } from "../../support/raw-packet.ts";
@@ -24,19 +24,23 @@ ip(
     .toString("hex")
     .replace(/..(?=.)/g, "$&:")} dev left`,
 );
-const [farFd] = openUplinkSockets({
+const [farFd] = openSockets({
   interface: "right",
   ifindex: right.ifindex,
   linkHeaderBytes: 14,
   ...wide(),
   workers: 1,
+  forwards: [],
+  destinations: null,
 });
-const [nearFd] = openUplinkSockets({
+const [nearFd] = openSockets({
   interface: "left",
   ifindex: left.ifindex,
   linkHeaderBytes: 14,
   ...range,
   workers: 1,
+  forwards: [],
+  destinations: null,
 });
 const loop = new DeviceLoop([
   { fd: farFd!, kind: "packet" },

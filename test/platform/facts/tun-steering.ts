@@ -3,11 +3,12 @@
  *
  *     right ──wire── left ──(kernel forwards)── sluice0, three queues
  *
- * Four hundred random packets of every kind go in; each is found again by its identification.
+ * Six hundred random packets of every kind go in; each is found again by its identification. Protocols without
+ * ports all go to queue 0, whose worker is the one that the fanout program of the uplinks brings them to.
  */
 
 import assert from "node:assert/strict";
-import { openUplinkSockets } from "../../../src/io/packet-socket.ts";
+import { openSockets } from "../../../src/io/packet-socket.ts";
 import { openTunQueues } from "../../../src/io/tun.ts";
 import { steer } from "../../../src/tables/steering-hash.ts";
 import { DeviceLoop } from "../../support/device-loop.ts";
@@ -27,7 +28,7 @@ import {
 } from "../../support/raw-packet.ts";
 
 const queues = 3;
-const packets = 400;
+const packets = 600;
 const vnetBytes = 10;
 const server = 0xc0000205; // 192.0.2.5
 
@@ -42,13 +43,15 @@ const tunFds = openTunQueues("sluice0", queues);
 ip("link set sluice0 up");
 ip("route add 192.0.2.0/24 dev sluice0");
 
-const [wireFd] = openUplinkSockets({
+const [wireFd] = openSockets({
   interface: "right",
   ifindex: right.ifindex,
   linkHeaderBytes: 14,
   firstPort: 1,
   lastPort: 65535,
   workers: 1,
+  forwards: [],
+  destinations: null,
 });
 const loop = new DeviceLoop([{ fd: wireFd!, kind: "packet" }, ...tunFds.map((fd) => ({ fd, kind: "tun" as const }))]);
 
@@ -70,7 +73,8 @@ for (let identification = 1; identification <= packets; identification++) {
     optionWords: random(3),
     ...(fragment === undefined ? {} : { fragment }),
   });
-  expected.set(identification, { queue: steer(endpoint.address, endpoint.port, queues), kind });
+  const queue = endpoint === null ? 0 : steer(endpoint.address, endpoint.port, queues);
+  expected.set(identification, { queue, kind });
   loop.send(0, frame(right, left, packet));
   if (identification % 32 === 0) collect();
 }
@@ -86,8 +90,8 @@ interface Choice {
   kind: string;
   protocol: number;
   payload: Uint8Array;
-  /** The inside endpoint that the packet is about. */
-  endpoint: { address: number; port: number };
+  /** The inside endpoint that the packet is about; null when it has no port and belongs to queue 0. */
+  endpoint: { address: number; port: number } | null;
   fragment?: number;
 }
 
@@ -96,28 +100,32 @@ function randomPayload(source: number, port: number, farPort: number): Choice {
   const inner = (protocol: number, payload: Uint8Array, fragment = 0) =>
     ipv4({ source: server, destination: inside, protocol, payload, optionWords: random(3), fragment });
   const errorType = [3, 4, 5, 11, 12][random(5)]!;
-  const about = (kind: string, packet: Uint8Array, innerPort: number): Choice => ({
+  const about = (kind: string, packet: Uint8Array, innerPort: number | null): Choice => ({
     kind: `ICMP type ${errorType} about ${kind}`,
     protocol: ICMP,
     payload: icmpError(errorType, packet),
-    endpoint: { address: inside, port: innerPort },
+    endpoint: innerPort === null ? null : { address: inside, port: innerPort },
+  });
+  const other = (protocol: number): Choice => ({
+    kind: `protocol ${protocol}`,
+    protocol,
+    payload: udp(port, farPort),
+    endpoint: null,
   });
   const choices: (() => Choice)[] = [
     () => ({ kind: "UDP", protocol: UDP, payload: udp(port, farPort), endpoint: { address: source, port } }),
     () => ({ kind: "TCP", protocol: TCP, payload: tcp(port, farPort), endpoint: { address: source, port } }),
     () => ({ kind: "echo request", protocol: ICMP, payload: icmpEcho(8, port), endpoint: { address: source, port } }),
     () => ({ kind: "echo reply", protocol: ICMP, payload: icmpEcho(0, port), endpoint: { address: source, port } }),
-    () => ({
-      kind: "timestamp",
-      protocol: ICMP,
-      payload: icmpError(13, udp(1, 2)),
-      endpoint: { address: source, port: 0 },
-    }),
-    () => ({ kind: "GRE", protocol: GRE, payload: udp(port, farPort), endpoint: { address: source, port: 0 } }),
+    () => ({ kind: "timestamp", protocol: ICMP, payload: icmpEcho(13, port), endpoint: { address: source, port } }),
+    () => other(GRE),
+    () => other(50 + random(200)),
+    () => ({ ...other(GRE), kind: "first fragment of GRE", fragment: 0x2000 }),
+    () => ({ ...other(GRE), kind: "last fragment of GRE", fragment: 0x0010 }),
     () => about("UDP", inner(UDP, udp(farPort, port)), port),
     () => about("TCP", inner(TCP, tcp(farPort, port)), port),
     () => about("echo", inner(ICMP, icmpEcho(8, port)), port),
-    () => about("GRE", inner(GRE, udp(farPort, port)), 0),
+    () => about("GRE", inner(GRE, udp(farPort, port)), null),
     () => about("a later fragment", inner(UDP, udp(farPort, port), 0x0010), 0),
     () => about("a first fragment", inner(UDP, udp(farPort, port), 0x2000), port),
     () => ({ ...choices[0]!(), kind: "first fragment", fragment: 0x2000, endpoint: { address: source, port: 0 } }),

@@ -39,8 +39,15 @@ describe("a good configuration", () => {
         lastPort: 32767,
         mapping: "endpoint-independent",
         filtering: "address-and-port-dependent",
-        timeouts: { tcpEstablishedMs: 7_440_000, tcpTransitoryMs: 240_000, udpMs: 300_000, icmpMs: 60_000 },
+        timeouts: {
+          tcpEstablishedMs: 7_440_000,
+          tcpTransitoryMs: 240_000,
+          udpMs: 300_000,
+          icmpMs: 60_000,
+          otherMs: 600_000,
+        },
       },
+      forwards: [],
       limits: { flows: 1_048_576, flowsPerHost: 65_536 },
       workers: expect.toSatisfy((workers: number) => workers >= 1 && workers <= 8),
       io: "shim",
@@ -61,8 +68,11 @@ balance: { key: source }
 nat:
   ports: 20000-29999
   mapping: address-and-port-dependent
-  filtering: address-and-port-dependent
+  filtering: endpoint-independent
   timeouts: { tcpEstablished: 5d, udp: 2m30s }
+forwards:
+  - { protocol: both, port: 443, to: 192.168.10.2:8443 }
+  - { uplink: isp1, protocol: udp, port: 5000-5009, to: 192.168.10.3:6000-6009 }
 limits: { flows: 4096 }
 workers: 4
 log: { level: debug }
@@ -78,8 +88,12 @@ control: { socket: /tmp/s }
     ]);
     expect(config.balance.key).toBe("source");
     expect(config.nat).toMatchObject({ firstPort: 20_000, lastPort: 29_999, mapping: "address-and-port-dependent" });
-    expect(config.nat.filtering).toBe("address-and-port-dependent");
+    expect(config.nat.filtering).toBe("endpoint-independent");
     expect(config.nat.timeouts).toMatchObject({ tcpEstablishedMs: 432_000_000, udpMs: 150_000 });
+    expect(config.forwards).toEqual([
+      { uplinks: ["isp1"], protocols: ["tcp", "udp"], firstPort: 443, lastPort: 443, to: "192.168.10.2", toPort: 8443 },
+      { uplinks: ["isp1"], protocols: ["udp"], firstPort: 5000, lastPort: 5009, to: "192.168.10.3", toPort: 6000 },
+    ]);
     expect(config.limits).toEqual({ flows: 4096, flowsPerHost: 4096 });
     expect(config).toMatchObject({ workers: 4, log: { level: "debug" }, control: { socket: "/tmp/s" } });
   });
@@ -98,15 +112,13 @@ describe("what this version does not do", () => {
   it("is refused where ignoring it would send traffic another way", () => {
     const text = `${twoUplinks}
 rules: [{ match: { destination: [198.51.100.0/24], protocol: tcp, destinationPort: [25, 110-119] }, use: [isp1], strict: true }]
-forwards: [{ uplink: [isp1, isp2], protocol: tcp, port: 8080, to: 192.168.10.2:80 }]
 balance: { policy: failover }
 io: packages
 `;
     expect(problemsOf(text)).toEqual([
       "7:8: rules: is not supported by this version (expected no rules)",
-      "8:11: forwards: is not supported by this version (expected no forwards)",
-      '9:20: balance.policy: is not supported by this version (got "failover"; expected weighted-hash)',
-      '10:5: io: is not supported by this version (got "packages"; expected shim)',
+      '8:20: balance.policy: is not supported by this version (got "failover"; expected weighted-hash)',
+      '9:5: io: is not supported by this version (got "packages"; expected shim)',
     ]);
   });
 
@@ -133,6 +145,7 @@ metrics: { listen: 127.0.0.1:9469 }
 
 describe("a problem", () => {
   const uplink = (more: string) => `steer: { local: true }\nuplinks:\n  - { name: a, interface: wan0, ${more} }`;
+  const forward = (more: string) => `${uplink("address: 203.0.113.2")}\nforwards:\n  - { protocol: tcp, ${more} }`;
   const nat = (more: string) => `${uplink("weight: 1")}\nnat: { ${more} }`;
 
   // What each text is about, the text, and the one line that must be printed.
@@ -191,6 +204,19 @@ describe("a problem", () => {
     ["a level by a wrong name", `${uplink("tier: 1")}\nlog: { level: verbose }`, /log.level: is not a known value/],
     ["a probe's loss as a percentage", uplink("probe: { loss: 20 }"), /uplinks\[0\].probe.loss: is too large/],
     ["a rule's bad network", `${uplink("tier: 1")}\nrules: [{ match: { source: [192.168.10.0/33] } }]`, /rules\[0\].match.source\[0\]: is not valid/],
+    ["a forward to an address that there cannot be", forward("port: 80, to: 300.1.1.1:80"), /^5:36: forwards\[0\].to: does not lead to an address .* \(got "300.1.1.1:80"; expected such as/],
+    ["a forward to the loopback", forward("port: 80, to: 127.0.0.1:80"), /forwards\[0\].to: does not lead to an address that a machine inside can have/],
+    ["a forward to an uplink's own address", forward("port: 80, to: 203.0.113.2:80"), /forwards\[0\].to: leads to the address of uplinks\[0\]/],
+    ["a forward into the TUN's subnet", forward("port: 80, to: 10.255.255.2:80"), /forwards\[0\].to: lies in the TUN's own subnet 10.255.255.1\/30/],
+    ["a forward to port 0", forward("port: 80, to: 192.168.10.2:0"), /forwards\[0\].to: begins too low .*1 to 65535/],
+    ["a forward to a port beyond the last", forward("port: 80, to: 192.168.10.2:70000"), /forwards\[0\].to: goes beyond the last port/],
+    ["a forwarded range that ends beyond the last port", forward("port: 80-90, to: 192.168.10.2:65526"), /forwards\[0\].to: leads beyond the last port .*a first port up to 65525/],
+    ["a forwarded range to another number of ports", forward("port: 80-90, to: 192.168.10.2:80-89"), /forwards\[0\].to: has another number of ports than the 11 of port .*expected 80-90\)/],
+    ["a forward to no port", forward("port: 80, to: 192.168.10.2"), /forwards\[0\].to: is not valid .*192.168.10.2:80/],
+    ["a forward on an uplink that there is not", forward("uplink: b, port: 80, to: 192.168.10.2:80"), /^5:30: forwards\[0\].uplink: is the name of no uplink \(got "b"; expected one of a\)/],
+    ["one in a list of uplinks that there is not", forward("uplink: [a, b], port: 80, to: 192.168.10.2:80"), /forwards\[0\].uplink\[1\]: is the name of no uplink \(got "b"/],
+    ["a port that is forwarded as both and as one", forward("port: 80, to: 192.168.10.2:80 }\n  - { protocol: both, port: 80, to: 192.168.10.3:80"), /forwards\[1\].port: overlaps the port of forwards\[0\]/],
+    ["more forwards than the kernel's programs have room for", `${uplink("tier: 1")}\nforwards: [${Array(65).fill(0).map((_, i) => `{ protocol: both, port: ${100 + i}, to: 192.168.10.2:80 }`).join(", ")}]`, /forwards: has too many entries \(65\)/],
     ["duplicate keys", "uplinks: []\nuplinks: []", "2:1: Map keys must be unique"],
     ["a syntax error", "uplinks:\n  - name: 'a\n", /^\d:\d+: Missing closing 'quote/],
     ["two documents", `${uplink("tier: 1")}\n---\na: b`, /^4:1: a second document begins here/],
@@ -234,7 +260,7 @@ forwards:
   - { protocol: tcp, port: 20000, to: 192.168.10.3:80 }
   - { protocol: tcp, port: 9-1, to: 192.168.10.3:80 }
 `;
-    expect(problemsOf(text).slice(1)).toEqual([
+    expect(problemsOf(text)).toEqual([
       expect.stringContaining("forwards[2].port: overlaps the port of forwards[0] (got 8010;"),
       expect.stringContaining("forwards[5].port: overlaps nat.ports (16384-32767) (got 20000;"),
       expect.stringContaining('forwards[6].port: is reversed (got "9-1";'),

@@ -11,6 +11,7 @@ function config(more: object = {}): Config {
     tun: { name: "sluice0", address: "10.255.255.1", prefixLength: 30 },
     steer: { interfaces: ["lan0", "lan1"], local: true },
     failMode: "open",
+    forwards: [] as Config["forwards"],
     ...more,
   } as Config;
 }
@@ -63,6 +64,19 @@ describe("the plan of rules", () => {
   it("has no rule for the machine's own traffic when that is not steered", () => {
     const plan = rules(config({ steer: { interfaces: ["lan0"], local: false } }), [], slot);
     expect(plan.at(-1)).toBe("pref 20005 iif lan0 lookup 8300");
+  });
+
+  it("steers only the answers of forwards when the machine's own traffic is not steered, each target once", () => {
+    const forward = { uplinks: ["isp1"], protocols: ["tcp"], firstPort: 1, lastPort: 1, toPort: 1 };
+    const forwards = ["192.168.10.1", "192.168.10.2", "192.168.10.1"].map((to) => ({ ...forward, to }));
+    const lan = { interfaces: ["lan0"], local: false };
+    expect(rules(config({ steer: lan, forwards }), [], slot).slice(-3)).toEqual([
+      "pref 20005 iif lan0 lookup 8300",
+      "pref 20006 from 192.168.10.1/32 iif lo lookup 8300",
+      "pref 20006 from 192.168.10.2/32 iif lo lookup 8300",
+    ]);
+    const all = rules(config({ steer: { ...lan, local: true }, forwards }), [], slot);
+    expect(all.filter((rule) => rule.startsWith("pref 20006"))).toEqual(["pref 20006 iif lo lookup 8300"]);
   });
 
   it("has no rule for an address that is not there", () => {

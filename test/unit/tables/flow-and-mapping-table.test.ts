@@ -1,8 +1,8 @@
 /** The tables of rows against Maps, under random operations. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { CountedKeys } from "../../../src/tables/counted-keys.ts";
 import { FlowTable, flowWord, flowWords } from "../../../src/tables/flow-table.ts";
-import { HostTable } from "../../../src/tables/host-table.ts";
 import { MappingTable } from "../../../src/tables/mapping-table.ts";
 
 interface Tuple {
@@ -169,7 +169,7 @@ describe("the mapping table", () => {
     choice: fc.nat(),
   });
 
-  test("finds exactly the findable mapping of an endpoint, and closes with its last use", () => {
+  test("finds exactly the findable mapping of an endpoint, any by its port, and closes with its last use", () => {
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 200 }), (operations) => {
         const table = new MappingTable(capacity, 5, 6);
@@ -207,7 +207,15 @@ describe("the mapping table", () => {
           expect(table.open).toBe(model.size);
         }
         for (const each of operations) expect(table.find(each.inside, each.port, each.protocol)).toBe(found(each));
+        for (const { mappedPort, protocol } of operations) {
+          const holders = [...model].filter(([, each]) => each.mappedPort === mappedPort && each.protocol === protocol);
+          const byPort = table.findByPort(99, mappedPort, protocol);
+          // Here, not in the data plane, several may hold one port.
+          expect(holders.length === 0 ? [0] : holders.map(([mapping]) => mapping)).toContain(byPort);
+          expect(table.findByPort(98, mappedPort, protocol)).toBe(0);
+        }
         for (const [mapping, each] of model) {
+          expect(table.insidePort(mapping)).toBe(each.port);
           expect([table.inside(mapping), table.uplink(mapping), table.protocol(mapping)]).toEqual([
             each.inside,
             each.uplink,
@@ -225,33 +233,34 @@ describe("the mapping table", () => {
   });
 });
 
-test("the host table counts the flows of each address, and has room again when a host's last is gone", () => {
-  const operation = fc.tuple(fc.constantFrom("add", "add", "remove"), fc.integer({ min: -4, max: 7 }));
-  fc.assert(
-    fc.property(fc.array(operation, { maxLength: 200 }), (operations) => {
-      const table = new HostTable(6, 7, 8);
-      const model = new Map<number, number>();
-      for (const [what, inside] of operations) {
-        const count = model.get(inside) ?? 0;
-        if (what === "add") {
-          const host = table.findOrInsert(inside);
-          expect(host === 0).toBe(count === 0 && model.size === 6);
-          if (host === 0) continue;
-          table.addFlow(host);
-          model.set(inside, count + 1);
-        } else if (count > 0) {
-          table.removeFlow(table.findOrInsert(inside));
-          if (count === 1) model.delete(inside);
-          else model.set(inside, count - 1);
-        }
-        for (const [each, flows] of model) expect(table.flows(table.findOrInsert(each))).toBe(flows);
-      }
-    }),
-  );
-});
+describe("counted keys", () => {
+  const key = fc.tuple(fc.integer({ min: -4, max: 3 }), fc.constantFrom(0, 1, -1));
+  const operation = fc.tuple(fc.constantFrom("add", "add", "release"), key);
 
-test("a host that was entered and got no flow can be taken out again", () => {
-  const table = new HostTable(1, 7, 8);
-  table.removeFlow(table.findOrInsert(1));
-  expect(table.findOrInsert(2)).toBe(1);
+  test("count each key by itself, and have room again when the last of a key is gone", () => {
+    fc.assert(
+      fc.property(fc.array(operation, { maxLength: 200 }), (operations) => {
+        const table = new CountedKeys(6, 7, 8);
+        const model = new Map<string, { key: readonly [number, number]; count: number }>();
+        for (const [what, each] of operations) {
+          const known = model.get(each.join());
+          if (what === "add") {
+            const entry = table.add(...each);
+            expect(entry === 0).toBe(known === undefined && model.size === 6);
+            if (entry === 0) continue;
+            model.set(each.join(), { key: each, count: (known?.count ?? 0) + 1 });
+          } else if (known !== undefined) {
+            table.release(table.find(...each));
+            if (--known.count === 0) model.delete(each.join());
+          } else expect(table.find(...each)).toBe(0);
+          for (const { key, count } of model.values()) expect(table.count(table.find(...key))).toBe(count);
+        }
+      }),
+    );
+  });
+
+  test("have room for none where none are needed", () => {
+    const table = new CountedKeys(0, 7, 8);
+    expect([table.add(1, 2), table.find(1, 2)]).toEqual([0, 0]);
+  });
 });

@@ -186,11 +186,12 @@ test("an ICMP type is a query, a reply, an error or nothing that is forwarded", 
 });
 
 describe("a vnet header", () => {
-  function move(fields: VnetFields, from: number, to: number, shift: number): Required<VnetFields> {
+  /** `headers`: the length of all headers on the new link. */
+  function move(fields: VnetFields, from: number, to: number, shift: number, headers = 66): Required<VnetFields> {
     const bytes = new Uint8Array(64).fill(0xaa);
     bytes.set(vnetHeader(fields), from);
     const view = viewOf(bytes);
-    moveVnetHeader(view, from, to, shift, offloadOf(view, from));
+    moveVnetHeader(view, from, to, shift, headers, offloadOf(view, from));
     const untouched = [...bytes].filter((_, at) => at < Math.min(from, to) || at >= Math.max(from, to) + 10);
     expect(new Set(untouched)).toEqual(new Set([0xaa]));
     return readVnetHeader(bytes.slice(to, to + 10));
@@ -207,13 +208,14 @@ describe("a vnet header", () => {
       [2, 50],
     ] as const) {
       const moved = { ...offload, headerLength: 80, checksumStart: 48 };
-      expect(move(offload, from, to, 14)).toEqual(moved);
+      expect(move(offload, from, to, 14, 80)).toEqual(moved);
       expect(move(moved, from, to, -14)).toEqual(offload);
     }
   });
 
-  test("keeps a header length of 0, which means unknown", () => {
-    expect(move({ ...offload, headerLength: 0 }, 30, 16, 14).headerLength).toBe(0);
+  test("has the true header length, whatever hint it was received with", () => {
+    for (const headerLength of [0, 40, 1500, 65_535])
+      expect(move({ ...offload, headerLength }, 30, 16, 14, 80).headerLength).toBe(80);
   });
 
   test("that asks for nothing becomes all zeros, stale fields and DATA_VALID included", () => {

@@ -1,0 +1,28 @@
+/**
+ * Inbound forwards: a port, or a range, of an uplink's address leads to a host inside. A handful of
+ * rules, asked only for packets that belong to no flow, so a walk is enough.
+ */
+export interface Forward {
+  /** Bit u: on uplink u. */
+  uplinks: number;
+  protocol: number;
+  firstPort: number;
+  lastPort: number;
+  /** Address inside, signed 32-bit, and the port there of `firstPort`. */
+  to: number;
+  toPort: number;
+}
+
+/** The forward for a port of an uplink, or undefined. The first match wins. */
+export function findForward(
+  forwards: readonly Forward[],
+  uplink: number,
+  protocol: number,
+  port: number,
+): Forward | undefined {
+  for (const forward of forwards) {
+    const matches = forward.protocol === protocol && port >= forward.firstPort && port <= forward.lastPort;
+    if (matches && ((forward.uplinks >>> uplink) & 1) === 1) return forward;
+  }
+  return undefined;
+}

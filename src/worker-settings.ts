@@ -1,0 +1,132 @@
+/**
+ * What the devices and the workers are told: the configuration turned into numbers, masks and secrets.
+ */
+import { randomBytes } from "node:crypto";
+import type { Config, ForwardConfig } from "./control/config-types.ts";
+import type { LinkRow } from "./control/iproute.ts";
+import type { UplinkSnapshot } from "./control/uplink-snapshot.ts";
+import { balanceKey } from "./dataplane/classify.ts";
+import { filtering } from "./dataplane/conntrack.ts";
+import type { SocketOptions } from "./io/packet-socket.ts";
+import type { Forward } from "./tables/forwards.ts";
+import { mailboxBytes } from "./tables/mailbox.ts";
+import type { SharedState } from "./tables/shared-state.ts";
+import { parseAddress, protocolTcp, protocolUdp } from "./wire/ipv4.ts";
+import type { WorkerStart } from "./worker-protocol.ts";
+
+const filterings = {
+  "address-and-port-dependent": filtering.addressAndPort,
+  "address-dependent": filtering.address,
+  "endpoint-independent": filtering.endpointIndependent,
+};
+
+const balanceKeys = {
+  "five-tuple": balanceKey.fiveTuple,
+  "source-destination": balanceKey.sourceDestination,
+  source: balanceKey.source,
+  destination: balanceKey.destination,
+};
+
+/** One start for each worker; the descriptors are by worker, the sockets by uplink and worker. */
+export function workerStarts(
+  config: Config,
+  shared: SharedState,
+  uplinks: readonly UplinkSnapshot[],
+  tunFds: readonly number[],
+  socketFds: readonly number[][],
+  lans: readonly { readonly fds: readonly number[]; readonly linkHeaderBytes: number }[],
+  eventFds: number[],
+): WorkerStart[] {
+  const { workers, limits, nat } = config;
+  const words = new Int32Array(new Uint8Array(randomBytes(16)).buffer);
+  const mailboxes = workers === 1 ? null : new SharedArrayBuffer(workers * workers * mailboxBytes);
+  return tunFds.map((tunFd, worker) => ({
+    worker,
+    workers,
+    shared: shared.buffer,
+    mailboxes,
+    tunFd,
+    eventFds,
+    lans: lans.map(({ fds, linkHeaderBytes }) => ({ fd: fds[worker]!, linkHeaderBytes })),
+    uplinks: uplinks.map(({ linkHeaderBytes }, index) => ({ fd: socketFds[index]![worker]!, linkHeaderBytes })),
+    flows: Math.ceil(limits.flows / workers),
+    flowsPerHost: Math.ceil(limits.flowsPerHost / workers),
+    ...portRange(config),
+    endpointIndependent: nat.mapping === "endpoint-independent",
+    filtering: filterings[nat.filtering],
+    forwards: allForwards(config),
+    timeouts: nat.timeouts,
+    balanceKey: balanceKeys[config.balance.key],
+    secret: [words[0]!, words[1]!, words[2]!, words[3]!],
+    errorSource: errorSource(config),
+  }));
+}
+
+/**
+ * The address that our own ICMP errors come from: the TUN's other host. The TUN's own address would
+ * be refused as spoofed when it comes in from outside the kernel. A /32 has no other host; then
+ * 192.0.0.8 says "a router without an address" (RFC 7600).
+ */
+function errorSource({ tun }: Config): number {
+  if (tun.prefixLength === 32) return parseAddress("192.0.0.8")!;
+  const own = parseAddress(tun.address)!;
+  if (tun.prefixLength === 31) return own ^ 1;
+  const hostMask = -1 >>> tun.prefixLength;
+  const next = own + 1;
+  return (next & hostMask) === hostMask ? own - 1 : next;
+}
+
+/** How to open the sockets of a LAN, on which packets for the uplinks' own addresses are met. */
+export function lanSocketOptions(config: Config, lan: LinkRow, uplinks: readonly UplinkSnapshot[]): SocketOptions {
+  const addresses = uplinks.flatMap(({ address }) => (address === null ? [] : [parseAddress(address)!]));
+  return {
+    interface: lan.ifname,
+    ifindex: lan.ifindex,
+    linkHeaderBytes: lan.link_type === "ether" ? 14 : 0,
+    workers: config.workers,
+    forwards: allForwards(config),
+    ...portRange(config),
+    destinations: addresses,
+  };
+}
+
+/** How to open an uplink's sockets. */
+export function socketOptions(config: Config, uplink: UplinkSnapshot): SocketOptions {
+  const { interface: device, ifindex, linkHeaderBytes } = uplink;
+  const index = config.uplinks.findIndex(({ name }) => name === uplink.name);
+  const forwards = allForwards(config).filter(({ uplinks }) => ((uplinks >>> index) & 1) === 1);
+  return {
+    interface: device,
+    ifindex,
+    linkHeaderBytes,
+    workers: config.workers,
+    forwards,
+    ...portRange(config),
+    destinations: null,
+  };
+}
+
+function allForwards(config: Config): Forward[] {
+  return config.forwards.flatMap((forward) => toForwards(config, forward));
+}
+
+/** One for each protocol. */
+function toForwards(config: Config, forward: ForwardConfig): Forward[] {
+  const { protocols, firstPort, lastPort, to, toPort } = forward;
+  const mask = config.uplinks.reduce(
+    (bits, { name }, i) => (forward.uplinks.includes(name) ? bits | (1 << i) : bits),
+    0,
+  );
+  return protocols.map((protocol) => ({
+    uplinks: mask,
+    protocol: protocol === "tcp" ? protocolTcp : protocolUdp,
+    firstPort,
+    lastPort,
+    to: parseAddress(to)!,
+    toPort,
+  }));
+}
+
+function portRange({ nat }: Config): { firstPort: number; lastPort: number } {
+  return { firstPort: nat.firstPort, lastPort: nat.lastPort };
+}
