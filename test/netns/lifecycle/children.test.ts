@@ -111,7 +111,9 @@ describe.each([1, 2])("with %i workers", (workers) => {
     await endsBecause(sluice, /worker \d died: Error: the TUN device is gone/);
   });
 
-  it("brings the TUN up again when somebody sets it down", async () => {
+  // It takes until the next look at everything, up to 10 s, so once.
+  const once = workers === 1 ? it : () => {};
+  once("brings the TUN up again when somebody sets it down", async () => {
     const sluice = await start();
     await lab.exec("router", ["ip", "address", "flush", "dev", "sluice0"]);
     await lab.exec("router", ["ip", "link", "set", "sluice0", "down"]);

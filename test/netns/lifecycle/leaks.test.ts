@@ -9,8 +9,8 @@ import { connectTimes, kinds, serve } from "./load.ts";
 import { leftOver, type Machine, readMachine } from "./machine.ts";
 import { until } from "./until.ts";
 
-/** As many starts and stops as fit; some 20 on an idle machine. */
-const cyclesMs = 16_000;
+/** As many starts and stops as fit; some 15 on an idle machine. */
+const cyclesMs = 12_000;
 const changes = 6;
 
 let lab: Lab;

@@ -1,10 +1,13 @@
 /** Traffic through the lab, and what became of it: which uplink each connection took, what a stream lost. */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Isp, type Lab, uplinkAddress } from "../../support/lab.ts";
 import type { Running } from "../../support/process.ts";
 import type { Host } from "../../support/topology.ts";
 
+/** How long traffic.ts waits for an answer. */
+const answerMs = 1000;
 const program = fileURLToPath(new URL("traffic.ts", import.meta.url));
 
 function command(...words: string[]): string[] {
@@ -43,12 +46,14 @@ export class Connections {
   /** Waits until this many more in a row have succeeded; returns how many failed before that. */
   async untilSucceeding(inARow: number): Promise<number> {
     const from = this.outcomes.length;
+    // Those under way may still fail, and would be told among the successes of others.
+    await sleep(1.2 * answerMs);
     const deadline = Date.now() + 30_000;
     while (Date.now() < deadline) {
       const since = this.outcomes.slice(from);
       if (since.length >= inARow && since.slice(-inARow).every(succeeded))
         return since.filter((one) => !succeeded(one)).length;
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await sleep(20);
     }
     throw new Error(`connections do not succeed: ${kinds(this.outcomes.slice(-inARow)).join(", ")}`);
   }

@@ -15,7 +15,7 @@ import { leftOver, type Machine, readMachine, settledMachine } from "./machine.t
 /** Killed starts, and after how many of them a start is let through. */
 const kills = 30;
 const killsInARow = 3;
-const terminations = 12;
+const terminations = 8;
 
 const seed = Date.now() % 1_000_000;
 const random = randomFrom(seed);
