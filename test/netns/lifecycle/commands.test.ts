@@ -117,7 +117,11 @@ describe.each([1, 2])("of a daemon with %i workers", (workers) => {
     await stream.ready();
     const words = `${command} status --socket ${sluice.socket}`;
     const onTerminal = async (env: Record<string, string>) =>
-      (await lab.exec("router", ["script", "-qec", words, "/dev/null"], { env: { TERM: "xterm", ...env } })).stdout;
+      (
+        await lab.exec("router", ["env", "-u", "CI", "script", "-qec", words, "/dev/null"], {
+          env: { TERM: "xterm", ...env },
+        })
+      ).stdout;
     expect(await onTerminal({ NO_COLOR: "" })).toContain("\x1b[");
     const plain = await onTerminal({ NO_COLOR: "1" });
     expect(plain).not.toContain("\x1b[");

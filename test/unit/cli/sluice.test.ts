@@ -41,11 +41,11 @@ function write(name: string, text: string): string {
   return file;
 }
 
-/** Runs it on a terminal of 80 columns, as script(1) plays it; what the terminal got. */
+/** Runs it on a terminal of 80 columns, as script(1) plays it; what the terminal got. Node takes a terminal of a CI for one without colours. */
 async function onTerminal(words: string, env: Record<string, string> = {}): Promise<string> {
   const typed = `stty cols 80 rows 24; exec ${command} ${words} --socket ${socket}`;
   return (
-    await runCommand(["script", "-qec", typed, "/dev/null"], {
+    await runCommand(["env", "-u", "CI", "script", "-qec", typed, "/dev/null"], {
       mayFail: true,
       env: { TERM: "xterm", NO_COLOR: "", ...env },
     })
