@@ -58,6 +58,11 @@ export class Egress {
     return scratchSlotAt(this.#io.layout, this.#scratchUsed++) + ipOffset;
   }
 
+  /** Whether half of this turn's slots are left, so that a packet out of the mail finds some for the pieces that it is cut into. */
+  get hasRoomForMail(): boolean {
+    return this.#scratchUsed * 2 < this.#io.layout.scratchSlots;
+  }
+
   uplinkWord(uplink: number, word: number): number {
     return this.uplinks[uplink * uplinkWords + word]!;
   }

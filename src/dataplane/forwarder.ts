@@ -93,7 +93,7 @@ export class Forwarder {
 
   /** One turn of the loop: sends what the last one queued, waits up to `timeoutMs`, forwards what came. Returns how many packets came. */
   breath(timeoutMs: number): number {
-    const received = this.#io.turn(timeoutMs);
+    const received = this.#io.turn(this.#post.isWaiting ? 0 : timeoutMs);
     const nowMs = this.#options.clock();
     this.#nowMs = nowMs;
     this.#egress.beginTurn();

@@ -49,12 +49,18 @@ export class PostOffice {
     for (let worker = 0; this.#sent !== 0; worker++, this.#sent >>>= 1) if (this.#sent & 1) this.#wake(worker);
   }
 
-  /** Hands over what has come, each packet in a scratch slot. Out of slots, the rest waits for the next turn. */
+  /** Whether there is mail: what was left for want of slots, for which nobody wakes us again. */
+  get isWaiting(): boolean {
+    for (const box of this.#inboxes) if (box.waiting) return true;
+    return false;
+  }
+
+  /** Hands over what has come, each packet in a scratch slot. When slots run short the rest waits for the next turn. */
   collect(take: (at: number, length: number, note: number) => void): void {
     for (const box of this.#inboxes) {
       while (box.waiting) {
+        if (!this.#egress.hasRoomForMail) return;
         const at = this.#egress.takeScratch();
-        if (at === 0) return;
         const { note } = box;
         take(at, box.collect(this.#egress.memory, at - vnetBytes) - vnetBytes, note);
       }

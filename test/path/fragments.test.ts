@@ -1,6 +1,6 @@
 /** Packets that are cut here, and fragments that come as such, in whatever order (RFC 791; RFC 4787, REQ-14). */
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { vnetBytes } from "../../src/tables/packet-memory.ts";
 import {
   ACK,
@@ -408,6 +408,18 @@ describe("two workers", () => {
     for (let turn = 0; turn < 10; turn++) owner.run();
     const left = owner.left(0);
     expect(parse(reassemble(left.map((piece) => piece.bytes)))).toMatchObject({ checksumOk: true });
+  });
+
+  test("mail that is cut waits for slots as well, without a pause, and no piece is lost", () => {
+    const { owner, stranger } = opened({ scratchSlots: 8, mtu: 576 });
+    const turn = vi.spyOn(owner.io, "turn");
+    stranger.out(fragmentsOf(packet(8000), 1480));
+    for (let turns = 0; turns < 10; turns++) owner.forwarder.breath(250);
+    const left = owner.left(0);
+    expect(parse(reassemble(left.map((piece) => piece.bytes)))).toMatchObject({ checksumOk: true });
+    expect(owner.drops).toEqual({});
+    // One of the six fragments a turn; only the turns after the last of them may wait.
+    expect(turn.mock.calls.map(([timeoutMs]) => timeoutMs)).toEqual([0, 0, 0, 0, 0, 0, 250, 250, 250, 250]);
   });
 
   test("ports are apart: worker 0 has the even ones, worker 1 the odd ones", () => {
