@@ -243,6 +243,7 @@ describe("an honest connection", () => {
     connection.send({ flags: SYN, window: 0 });
     connection.answer({ flags: SYN | ACK, window: 0 });
     connection.send({ window: 0 });
+    expect(connection.answer({ flags: RST | ACK, ahead: half - 1 }), "no window is not any window").toBeUndefined();
     connection.answer({ window: 3000 });
     connection.send({ data: pattern(1400) });
     connection.answer();
