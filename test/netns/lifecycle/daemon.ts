@@ -1,5 +1,7 @@
 /** Starting sluice in a lab's router for these tests: small tables, so that a start is quick, and ready means forwarding. */
 
+import { requestJson } from "../../../src/control/client.ts";
+import type { FlowReport, StatusReport } from "../../../src/control/report.ts";
 import type { Lab } from "../../support/lab.ts";
 import { labConfig, Sluice, type SluiceOptions } from "../../support/sluice.ts";
 
@@ -17,6 +19,16 @@ export async function startSluice(
   const sluice = new Sluice(lab, { config, ...options });
   await sluice.waitFor(/sluice is forwarding/, 20_000);
   return sluice;
+}
+
+/** What `sluice status --json` would print, without the quarter second that a command takes. */
+export function statusOf(sluice: Sluice): Promise<StatusReport> {
+  return requestJson(sluice.socket, "/status");
+}
+
+/** What `sluice flows --json` would print. */
+export function flowsOf(sluice: Sluice): Promise<FlowReport[]> {
+  return requestJson(sluice.socket, "/flows");
 }
 
 /** Its log so far, one object a line; what is not JSON is left out. */

@@ -4,7 +4,7 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Lab, openLab } from "../../support/lab.ts";
-import { smallConfig, startSluice } from "./daemon.ts";
+import { flowsOf, smallConfig, startSluice, statusOf } from "./daemon.ts";
 import { connectTimes, kinds, serve } from "./load.ts";
 import { leftOver, type Machine, readMachine } from "./machine.ts";
 import { until } from "./until.ts";
@@ -40,7 +40,7 @@ it("many starts and stops leave the machine as it was", async ({ annotate }) => 
 
 it("a daemon whose interfaces and children come and go, and that is asked all the time, holds what it held", async () => {
   const sluice = await startSluice(lab, smallConfig(lab, { workers: 2 }));
-  await sluice.status();
+  await statusOf(sluice);
   const descriptors = () => readdirSync(`/proc/${sluice.pid}/fd`).length;
   const held = descriptors();
   const socketsBefore = await packetSockets();
@@ -66,7 +66,7 @@ it("a daemon whose interfaces and children come and go, and that is asked all th
       "ip address add 198.51.100.2/24 dev wan1; ip link set wan1 up; ip route add default via 198.51.100.1 metric 200",
     );
     await until(() => sluice.output.split('"uplink is up"').length === n + 2);
-    await Promise.all([sluice.status(), sluice.flows()]);
+    await Promise.all([statusOf(sluice), flowsOf(sluice)]);
   }
   expect(kinds(await connectTimes(lab, 30))).toEqual(["isp1", "isp2"]);
   await until(() => descriptors() <= held, `${descriptors()} descriptors, ${held} before`);

@@ -63,7 +63,7 @@ export class Connections {
   }
 }
 
-/** 500 datagrams a second to the server and back, on one flow. */
+/** 100 datagrams a second to the server and back, on one flow. */
 export class Stream {
   readonly #process: Running;
 
@@ -77,7 +77,7 @@ export class Stream {
     return Number(/streaming from (\d+)/.exec(this.#process.stdout)![1]);
   }
 
-  /** `lost`: their numbers, 500 a second. */
+  /** `lost`: their numbers, 100 a second. */
   async stop(): Promise<{ sent: number; lost: number[] }> {
     await this.#process.stop();
     const [, sent, lost] = /sent (\d+) lost \d+:(.*)/.exec(this.#process.stdout)!;

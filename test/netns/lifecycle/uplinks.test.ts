@@ -9,7 +9,7 @@ import { type Isp, type Lab, openLab, uplinkInterface } from "../../support/lab.
 import { Sluice } from "../../support/sluice.ts";
 import type { Sniffer } from "../../support/sniffer.ts";
 import { gatewayAddress, uplinkAddress } from "../../support/topology.ts";
-import { logOf, smallConfig, startSluice } from "./daemon.ts";
+import { flowsOf, logOf, smallConfig, startSluice, statusOf } from "./daemon.ts";
 import { Connections, connectTimes, kinds, Stream, serve } from "./load.ts";
 import { until } from "./until.ts";
 
@@ -33,7 +33,7 @@ describe.each([
   const defaultRoute = () =>
     `ip route replace default via ${gatewayAddress[victim]} dev ${wan} metric ${victim === "isp1" ? 100 : 200}`;
 
-  const reportOf = async (name: Isp) => (await sluice.status()).uplinks.find((uplink) => uplink.name === name)!;
+  const reportOf = async (name: Isp) => (await statusOf(sluice)).uplinks.find((uplink) => uplink.name === name)!;
   const becomes = (state: string, reason: RegExp) =>
     until(async () => {
       const report = await reportOf(victim);
@@ -62,7 +62,7 @@ describe.each([
   afterAll(() => lab.close());
 
   async function flowFrom(port: number): Promise<FlowReport> {
-    return (await sluice.flows()).find((flow) => flow.protocol === "udp" && flow.sourcePort === port)!;
+    return (await flowsOf(sluice)).find((flow) => flow.protocol === "udp" && flow.sourcePort === port)!;
   }
 
   /** Takes the victim away, looks, gives it back, looks. */
@@ -102,12 +102,15 @@ describe.each([
       () => router(`ip link set ${wan} up`),
     ));
 
-  it("has a gateway that stops answering ARP, and answers again", () =>
+  // The kernel's patience, several seconds, is the same for any number of workers.
+  const once = workers === 1 ? it : () => {};
+  once("has a gateway that stops answering ARP, and answers again", () =>
     comesAndGoes(
       () => provider("ip link set subscriber arp off; ip neigh flush dev subscriber"),
       /^gateway does not answer ARP$/,
       () => provider("ip link set subscriber arp on"),
-    ));
+    ),
+  );
 
   it("loses its address and gets it back", () =>
     comesAndGoes(
@@ -144,7 +147,7 @@ describe.each([
     const { sourcePort, mappedPort } = streams[victim].flow;
     const flow = await flowFrom(sourcePort);
     expect(flow).toMatchObject({ uplink: victim, mappedPort });
-    await until(async () => (await flowFrom(sourcePort)).rxPackets > flow.rxPackets + 50);
+    await until(async () => (await flowFrom(sourcePort)).rxPackets > flow.rxPackets + 20);
   });
 
   it("has another address, which new flows use, and the kernel's own stack never answers for", async () => {
@@ -187,7 +190,7 @@ describe.each([
     const { stream, flow } = streams[other];
     expect(await flowFrom(flow.sourcePort)).toMatchObject({ uplink: other, mappedPort: flow.mappedPort });
     const { sent, lost } = await stream.stop();
-    expect(sent).toBeGreaterThan(1000);
+    expect(sent).toBeGreaterThan(500);
     expect(lost, `of ${sent}`).toEqual([]);
     const messages = logOf(sluice)
       .filter((line) => line.uplink === victim && line.msg !== "uplink")
@@ -235,7 +238,7 @@ describe("a start", () => {
   it("with every uplink down goes through, and each works as soon as it is there", async () => {
     for (const isp of lab.isps) await lab.carrier(isp, "off");
     const sluice = await startSluice(lab, smallConfig(lab));
-    expect((await sluice.status()).uplinks).toMatchObject([
+    expect((await statusOf(sluice)).uplinks).toMatchObject([
       { state: "down", reason: "no carrier" },
       { state: "down", reason: "no carrier" },
     ]);
