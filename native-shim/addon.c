@@ -39,6 +39,7 @@ static const struct {
     {"packetOpen", packet_open},   {"packetFanout", packet_fanout}, {"packetReplace", packet_replace},
     {"eventOpen", event_open},     {"eventSignal", event_signal},   {"close", descriptor_close},
     {"loopOpen", loop_open},       {"loopClose", loop_close},       {"turn", turn},
+    {"scheduleBatch", schedule_batch},
 };
 
 NAPI_MODULE_INIT() {

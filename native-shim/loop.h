@@ -1,5 +1,5 @@
 /*
- * A loop: packet memory bound to devices. Opened once (loop.c), turned for ever (turn.c, flush.c).
+ * A loop: packet memory bound to devices. Opened once (loop.c), turned for ever (turn.c, flush.c, fill.c, wait.c).
  *
  * The memory is an ArrayBuffer that the loop keeps a strong reference to. JavaScript can still detach
  * it (transfer, resize), so each turn asks Node where it is now and refuses when that is not where it
@@ -44,6 +44,8 @@ struct loop {
   uint32_t device_count;
   struct device devices[MAX_DEVICES];
   struct descriptor *event;
+  /* How long a wait stays awake before it sleeps. */
+  int64_t spin_ns;
   /* Devices, then the event. */
   struct pollfd polled[MAX_DEVICES + 1];
   struct mmsghdr send_messages[SEND_CHUNK];
@@ -59,6 +61,12 @@ struct bad_entry {
 
 /* Sends a device's queue and empties it. Entries out of bounds are dropped; the first of the turn is kept in `bad`. */
 void flush(struct loop *loop, uint32_t index, struct bad_entry *bad);
+
+/* Receives into a device's slots what is there. Returns how many packets that was, which is RECEIVE_COUNT too. */
+int32_t fill(struct loop *loop, struct device *device);
+
+/* Waits, and fills the devices that are ready. Returns how many packets they gave, or -1 with errno. */
+int32_t wait_and_fill(struct loop *loop, int timeout_ms);
 
 /* Releases everything the loop holds, however far its opening came. */
 void loop_free(struct loop *loop);

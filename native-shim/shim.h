@@ -10,7 +10,8 @@
  * addon.c      functions, environments, loop handles     tun.c     TUN devices, eBPF programs
  * arguments.c  reading what JavaScript passed            packet.c  packet sockets
  * failure.c    errno to Error                            loop.c    packet memory bound to devices
- * registry.c   which descriptors are ours                turn.c, flush.c  send, receive, wait
+ * registry.c   which descriptors are ours                turn.c    a turn: flush.c, fill.c, wait.c
+ * thread.c     how a thread is scheduled
  */
 #ifndef SLUICE_SHIM_H
 #define SLUICE_SHIM_H
@@ -119,5 +120,6 @@ napi_value descriptor_close(napi_env env, napi_callback_info info);
 napi_value loop_open(napi_env env, napi_callback_info info);
 napi_value loop_close(napi_env env, napi_callback_info info);
 napi_value turn(napi_env env, napi_callback_info info);
+napi_value schedule_batch(napi_env env, napi_callback_info info);
 
 #endif

@@ -73,6 +73,8 @@ export interface Native {
    * bounds is dropped, counted, and throws (EFAULT, ERANGE) after the others were sent; nothing is received then.
    */
   turn(handle: number, timeoutMs: number): number;
+  /** Schedules the calling thread so that it no longer interrupts others when it wakes (sched(7), SCHED_BATCH). */
+  scheduleBatch(): void;
 }
 
 const addon = "../../native-shim/build/sluice_shim.node";

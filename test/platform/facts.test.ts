@@ -13,5 +13,6 @@ describe("the kernel", () => {
 describe("the shim", () => {
   fact("goes on with a new socket under the old number, and never spins on a dead device", "socket-replaced.ts");
   fact("survives whatever JavaScript writes into a loop's memory or does to it", "hostile-loop.ts");
+  fact("takes half a megabyte of a device in a turn, and the rest in the next", "turn-bound.ts");
   fact("closes what an ended environment opened, and nothing that others use", "environment-ends.ts");
 });

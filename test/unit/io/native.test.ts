@@ -1,4 +1,4 @@
-import { closeSync } from "node:fs";
+import { closeSync, readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { loadNative, type Native } from "../../../src/io/native.ts";
 
@@ -190,4 +190,11 @@ test("more descriptors than the registry has room for are refused, and can be cl
   }).toThrow(expect.objectContaining({ code: "EMFILE" }));
   expect(fds.length).toBeGreaterThan(500);
   for (const fd of fds) native.close(fd);
+});
+
+test("a thread that asks for it is scheduled as a batch job", () => {
+  const policy = () => readFileSync("/proc/thread-self/stat", "utf8").replace(/.*\) /s, "").split(" ")[38];
+  expect(policy()).toBe("0");
+  native.scheduleBatch();
+  expect(policy(), "SCHED_BATCH").toBe("3");
 });
