@@ -3,7 +3,7 @@
  *
  * - uplinks: written by the control plane only, under a sequence lock (`generation` is odd while it
  *   writes); a worker copies them to its own arrays when the generation has changed.
- * - lookup: 65,536 bytes, hash -> uplink index or `noUplink`. A byte is whole at any moment, so it is
+ * - lookup: 65,536 bytes for each family, hash -> uplink index or `noUplink`. A byte is whole at any moment, so it is
  *   rewritten in place while workers read it.
  * - counters: one block of doubles per worker, each written by that worker only and read by the
  *   control plane at any time. (A double counts to 2^53; a 64-bit integer costs 20 times as much.)
@@ -21,10 +21,19 @@ export const uplinkWord = {
   ready: 0,
   address: 1,
   mtu: 2,
+  /** `ready` for IPv6. */
+  ready6: 3,
   /** The 14 bytes of the Ethernet header to send with: next hop, own address, 0x0800. Two bytes unused. */
   linkHeader: 4,
+  /** The same for IPv6: another next hop, and 0x86dd. */
+  linkHeader6: 8,
+  /** An IPv6 address is four words, the most significant first, each in host order. */
+  address6: 12,
+  /** The prefix that the provider routes to this uplink, for prefix translation (RFC 6296), and its length; a length of 0: none. */
+  prefix6: 16,
+  prefix6Length: 20,
 } as const;
-export const uplinkWords = 16;
+export const uplinkWords = 32;
 
 /** Slots of one worker's counter block, in doubles. */
 export const counter = {
@@ -36,7 +45,6 @@ export const counter = {
   flowsIcmp: 4,
   flowsOther: 5,
   mappings: 6,
-  mailboxSent: 7,
   /** Packets that a device refused to take (queue full, link down), all devices together. */
   sendRefused: 8,
   drops: 16,
@@ -49,7 +57,8 @@ const counterBlock = counter.uplinks + maxUplinks * uplinkCounters;
 
 const uplinksAt = 128;
 const lookupAt = uplinksAt + maxUplinks * uplinkWords * 4;
-const countersAt = lookupAt + lookupSize;
+const lookup6At = lookupAt + lookupSize;
+const countersAt = lookup6At + lookupSize;
 export const sharedStateBytes = countersAt + maxWorkers * counterBlock * 8;
 
 /** A view of the shared state; every thread makes its own over the same buffer. */
@@ -60,6 +69,8 @@ export class SharedState {
   readonly uplinks: Int32Array;
   readonly uplinkBytes: Uint8Array;
   readonly lookup: Uint8Array;
+  /** `lookup` for IPv6. */
+  readonly lookup6: Uint8Array;
 
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(sharedStateBytes)) {
     this.buffer = buffer;
@@ -67,6 +78,7 @@ export class SharedState {
     this.uplinks = new Int32Array(buffer, uplinksAt, maxUplinks * uplinkWords);
     this.uplinkBytes = new Uint8Array(buffer, uplinksAt, maxUplinks * uplinkWords * 4);
     this.lookup = new Uint8Array(buffer, lookupAt, lookupSize);
+    this.lookup6 = new Uint8Array(buffer, lookup6At, lookupSize);
   }
 
   /** The counters of one worker. */
