@@ -13,6 +13,8 @@ export interface Machine {
   system: string;
   kernel: string;
   node: string;
+  /** BBR spaces its packets by timer, which halves what an idle machine forwards: it decides the TCP figures as much as the router does. */
+  congestionControl: string;
   /** "unknown" outside a git checkout; "+" at its end: with changes that are not committed. */
   commit: string;
   /** Cores that were busy in the second before the run: others' work is noise. */
@@ -27,6 +29,7 @@ export async function describeMachine(): Promise<Machine> {
     system: /PRETTY_NAME="(.*)"/.exec(readFileSync("/etc/os-release", "utf8"))?.[1] ?? "Linux",
     kernel: release(),
     node: process.version,
+    congestionControl: readFileSync("/proc/sys/net/ipv4/tcp_congestion_control", "utf8").trim(),
     commit: commit(),
     busyBefore: await busyCores(),
   };

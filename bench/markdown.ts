@@ -33,6 +33,7 @@ function conditions({ machine, startedAt, command, scenarios }: Results): string
       [
         ["machine", `${machine.processor}, ${machine.processors} processors, ${machine.memoryGiB} GiB`],
         ["system", `${machine.system}, Linux ${machine.kernel}, Node ${machine.node}`],
+        ["TCP congestion control", machine.congestionControl],
         ["commit", machine.commit],
         ["command", `\`${command}\``],
         ["when", `${startedAt}, ${machine.busyBefore.toFixed(2)} cores busy with other work before`],

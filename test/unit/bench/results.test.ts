@@ -90,6 +90,7 @@ const head: Omit<Results, "scenarios" | "micro"> = {
     system: "Debian",
     kernel: "6.18.0",
     node: "v24.0.0",
+    congestionControl: "cubic",
     commit: "0123456789ab",
     busyBefore: 0,
   },
