@@ -6,6 +6,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/virtio_net.h>
 #include <unistd.h>
 
 static void write_packet(int fd, int32_t *queue, const struct iovec *packet) {
@@ -30,19 +32,24 @@ static void send_chunk(struct loop *loop, int fd, int32_t *queue, unsigned count
   }
 }
 
-static void address_messages(struct loop *loop, const struct device *device, struct sockaddr_ll *destination) {
-  bool addressed = device->send_protocol != 0;
-  destination->sll_ifindex = atomic_load(&device->descriptor->ifindex);
-  destination->sll_protocol = htons(device->send_protocol);
+static void prepare_messages(struct loop *loop) {
   for (unsigned i = 0; i < SEND_CHUNK; i++) {
-    struct msghdr *header = &loop->send_messages[i].msg_hdr;
-    *header = (struct msghdr){
-        .msg_name = addressed ? destination : NULL,
-        .msg_namelen = addressed ? sizeof *destination : 0,
-        .msg_iov = &loop->send_vectors[i],
-        .msg_iovlen = 1,
-    };
+    loop->send_messages[i].msg_hdr = (struct msghdr){.msg_iov = &loop->send_vectors[i], .msg_iovlen = 1};
   }
+}
+
+/* On a link without a MAC header: a device's protocol is that of IPv4, and IPv6 has one of its own. */
+static void address_message(struct msghdr *header, const struct device *device, struct sockaddr_ll *destination) {
+  const struct iovec *packet = header->msg_iov;
+  size_t ip_at = sizeof(struct virtio_net_hdr);
+  bool is_ipv6 = packet->iov_len > ip_at && ((const uint8_t *)packet->iov_base)[ip_at] >> 4 == 6;
+  *destination = (struct sockaddr_ll){
+      .sll_family = AF_PACKET,
+      .sll_ifindex = atomic_load(&device->descriptor->ifindex),
+      .sll_protocol = htons(is_ipv6 ? ETH_P_IPV6 : device->send_protocol),
+  };
+  header->msg_name = destination;
+  header->msg_namelen = sizeof *destination;
 }
 
 void flush(struct loop *loop, uint32_t index, struct bad_entry *bad) {
@@ -61,8 +68,8 @@ void flush(struct loop *loop, uint32_t index, struct bad_entry *bad) {
 
   int fd = device->descriptor->fd;
   bool is_tun = device->descriptor->kind == KIND_TUN;
-  struct sockaddr_ll destination = {.sll_family = AF_PACKET};
-  if (!is_tun) address_messages(loop, device, &destination);
+  struct sockaddr_ll destinations[SEND_CHUNK];
+  if (!is_tun) prepare_messages(loop);
   unsigned chunk = 0;
   for (int32_t i = 0; i < count; i++) {
     int32_t start = starts[i], length = lengths[i];
@@ -76,7 +83,11 @@ void flush(struct loop *loop, uint32_t index, struct bad_entry *bad) {
     packet->iov_len = (size_t)length;
     if (is_tun) {
       write_packet(fd, queue, packet);
-    } else if (++chunk == SEND_CHUNK) {
+      continue;
+    }
+    if (device->send_protocol != 0)
+      address_message(&loop->send_messages[chunk].msg_hdr, device, &destinations[chunk]);
+    if (++chunk == SEND_CHUNK) {
       send_chunk(loop, fd, queue, chunk);
       chunk = 0;
     }

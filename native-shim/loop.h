@@ -30,7 +30,7 @@ struct device {
   /* Packet sockets only: one prepared message for each receive slot. */
   struct mmsghdr *messages;
   struct iovec *vectors;
-  /* A link without a MAC header has to be told protocol and interface with every packet; 0 elsewhere. */
+  /* A link without a MAC header has to be told protocol and interface with every packet: that of IPv4; 0 elsewhere. */
   uint16_t send_protocol;
 };
 

@@ -30,6 +30,8 @@ export const ancillary = { protocol: SKF_AD_OFF + 0, packetType: SKF_AD_OFF + 4,
 
 /** A is the accumulator, X the index register, M[n] scratch memory. */
 export const classic = {
+  /** A = k */
+  load: (k: number) => op(0x00, k),
   loadWord: (at: number) => op(0x20, at),
   loadHalf: (at: number) => op(0x28, at),
   loadByte: (at: number) => op(0x30, at),
@@ -39,6 +41,8 @@ export const classic = {
   loadByteAtIndex: (at: number) => op(0x50, at),
   /** X = 4 * (packet[at] & 15): an IPv4 header's length. */
   indexFromHeaderLength: (at: number) => op(0xb1, at),
+  /** X = k */
+  loadImmediateIndex: (k: number) => op(0x01, k),
   /** X = A */
   index: () => op(0x07, 0),
   /** X = M[n] */

@@ -33,7 +33,7 @@ export interface LoopDevice {
   readonly readOffset: number;
   /** Byte offset of the device's queue. */
   readonly queueAt: number;
-  /** ETH_P_* to name with every packet on a link without a MAC header; 0 where the header says it. */
+  /** ETH_P_* to name with every packet on a link without a MAC header (with IPv6 packets its own); 0 where the header says it. */
   readonly sendProtocol: number;
 }
 

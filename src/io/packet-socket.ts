@@ -9,6 +9,7 @@
  */
 
 import type { Forward } from "../tables/forwards.ts";
+import type { Prefix6 } from "../tables/prefix6.ts";
 import { openOrExplain } from "./device-error.ts";
 import { fanoutProgram } from "./fanout-program.ts";
 import { lanFanoutProgram } from "./lan-fanout-program.ts";
@@ -41,6 +42,10 @@ export interface SocketOptions {
    * turn back. Null on an uplink.
    */
   readonly destinations: readonly number[] | null;
+  /** Of a LAN: the same for IPv6, four words each. */
+  readonly destinations6?: readonly (readonly number[])[];
+  /** The IPv6 prefix that leads here, where the uplink has one. */
+  readonly prefix6?: Prefix6;
 }
 
 /** Opens the sockets of an uplink or a LAN, the one at index n for worker n. Throws a `DeviceError`, with nothing left open. */
@@ -83,8 +88,8 @@ function openSocket(native: Native, options: SocketOptions): number {
   });
 }
 
-function fanOut(native: Native, fds: readonly number[], { forwards, destinations }: SocketOptions): void {
-  const program = destinations === null ? fanoutProgram(fds.length, forwards) : lanFanoutProgram(fds.length);
+function fanOut(native: Native, fds: readonly number[], { forwards, destinations, prefix6 }: SocketOptions): void {
+  const program = destinations === null ? fanoutProgram(fds.length, forwards, prefix6) : lanFanoutProgram(fds.length);
   const type = PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_DEFRAG;
   const group = native.packetFanout(fds[0]!, 0, type | PACKET_FANOUT_FLAG_UNIQUEID, program);
   for (const fd of fds.slice(1)) native.packetFanout(fd, group, type, null);

@@ -8,17 +8,31 @@
  * - ICMP, whose errors concern our flows,
  * - protocols without ports, which are translated by their addresses alone,
  * - a fragment of one of these: later fragments carry no port.
+ *
+ * Of IPv6 the same, and whatever has an extension header; all that is for the uplink's prefix, where it
+ * has one; of ICMPv6 echo and errors only. Neighbour discovery and everything else between neighbours
+ * (multicast, link-local) is the kernel's.
  */
 
+import { type Prefix6, prefixMasks } from "../tables/prefix6.ts";
 import { ancillary, assembleClassic, type ClassicInstruction, classic, type Label } from "./bpf.ts";
 
 const ETH_P_IP = 0x0800;
+const ETH_P_IPV6 = 0x86dd;
 const PACKET_HOST = 0;
 const vlanIdMask = 0x0fff;
 /** More fragments, or an offset: a piece of a datagram. The "don't fragment" bit is not part of it. */
 const fragmentMask = 0x3fff;
 const TCP = 6;
 const UDP = 17;
+const ICMPV6 = 58;
+/** Types of ICMPv6 (RFC 4443): 1 to 4 are errors, 128 and 129 echo, and between 4 and 128 there is nothing to forward. */
+const lastErrorType6 = 4;
+const echoReply6 = 129;
+const lastErrorTypeSpace6 = 127;
+/** Offsets in an IPv6 header (RFC 8200), and its length. */
+const ipv6 = { nextHeader: 6, destination: 24 } as const;
+const ipv6HeaderBytes = 40;
 
 export interface ReceiveFilterOptions {
   /** Where the IP header stands in what the socket sees: 14 with an Ethernet header, else 0. */
@@ -28,6 +42,10 @@ export interface ReceiveFilterOptions {
   readonly forwards: readonly PortRange[];
   /** Take only what is for one of these, signed 32-bit; null: whatever is for this machine's link address. */
   readonly destinations: readonly number[] | null;
+  /** The same for IPv6, four words each, where `destinations` is not null. */
+  readonly destinations6?: readonly (readonly number[])[];
+  /** The prefix of hosts behind this uplink, all of whose packets are taken. */
+  readonly prefix6?: Prefix6;
 }
 
 interface PortRange {
@@ -45,16 +63,19 @@ export function receiveFilter(options: ReceiveFilterOptions): Uint8Array {
   return assembleClassic([
     classic.loadByte(ancillary.packetType),
     classic.jumpUnlessEqual(PACKET_HOST, "leave"),
-    classic.loadHalf(ancillary.protocol),
-    classic.jumpUnlessEqual(ETH_P_IP, "leave"),
     classic.loadHalf(ancillary.vlanTag),
     classic.jumpIfAnyBit(vlanIdMask, "leave"),
+    classic.loadHalf(ancillary.protocol),
+    classic.jumpIfEqual(ETH_P_IPV6, "version 6"),
+    classic.jumpUnlessEqual(ETH_P_IP, "leave"),
 
     ...(destinations === null ? [] : onlyTo(destinations, ipAt)),
     classic.loadByte(ipAt + 9),
     classic.jumpIfEqual(TCP, "ports"),
     classic.jumpIfEqual(UDP, "ports"),
     classic.return(-1),
+
+    ...version6(options),
     // Before the ranges: a conditional jump reaches 255 instructions far.
     "leave:",
     classic.return(0),
@@ -62,11 +83,13 @@ export function receiveFilter(options: ReceiveFilterOptions): Uint8Array {
     "ports:",
     classic.loadHalf(ipAt + 6),
     classic.jumpIfAnyBit(fragmentMask, "fragment"),
+    classic.indexFromHeaderLength(ipAt),
     classic.jump("port"),
     "fragment:",
     classic.return(-1),
+    "ports 6:",
+    classic.loadImmediateIndex(ipv6HeaderBytes),
     "port:",
-    classic.indexFromHeaderLength(ipAt),
     classic.loadHalfAtIndex(ipAt + 2),
     ...ranges.flatMap((range, i) => [
       classic.jumpIfBelow(range.firstPort, `range ${i + 1}`),
@@ -78,7 +101,58 @@ export function receiveFilter(options: ReceiveFilterOptions): Uint8Array {
   ]);
 }
 
-function onlyTo(destinations: readonly number[], ipAt: number): (ClassicInstruction | Label)[] {
+function version6({ ipAt, destinations, destinations6 = [], prefix6 }: ReceiveFilterOptions): Line[] {
+  const destinationAt = ipAt + ipv6.destination;
+  return [
+    "version 6:",
+    classic.loadByte(destinationAt),
+    classic.jumpIfEqual(0xff, "leave"),
+    classic.loadHalf(destinationAt),
+    classic.and(0xffc0),
+    classic.jumpIfEqual(0xfe80, "leave"),
+    ...(destinations === null ? [] : onlyTo6(destinations6, destinationAt)),
+    ...(prefix6 === undefined ? [] : [...unlessWithin(prefix6, destinationAt, "other 6"), classic.return(-1)]),
+    "other 6:",
+    classic.loadByte(ipAt + ipv6.nextHeader),
+    classic.jumpIfEqual(TCP, "ports 6"),
+    classic.jumpIfEqual(UDP, "ports 6"),
+    classic.jumpUnlessEqual(ICMPV6, "take 6"),
+    classic.loadByte(ipAt + ipv6HeaderBytes),
+    classic.jumpIfAbove(echoReply6, "leave"),
+    classic.jumpIfAbove(lastErrorTypeSpace6, "take 6"),
+    classic.jumpIfAbove(lastErrorType6, "leave"),
+    "take 6:",
+    classic.return(-1),
+  ];
+}
+
+function onlyTo6(destinations: readonly (readonly number[])[], destinationAt: number): Line[] {
+  return [
+    ...destinations.flatMap((words, i) => [
+      ...words.flatMap((word, at) => [
+        classic.loadWord(destinationAt + 4 * at),
+        classic.jumpUnlessEqual(word, `address ${i + 1}`),
+      ]),
+      classic.jump("destination 6"),
+      `address ${i + 1}:` as const,
+    ]),
+    classic.return(0),
+    "destination 6:",
+  ];
+}
+
+/** Goes on at `label` when the destination is not within the prefix. */
+export function unlessWithin(prefix: Prefix6, destinationAt: number, label: string): ClassicInstruction[] {
+  return prefixMasks(prefix.length).flatMap((mask, at) => [
+    classic.loadWord(destinationAt + 4 * at),
+    classic.and(mask),
+    classic.jumpUnlessEqual(prefix.words[at]! & mask, label),
+  ]);
+}
+
+type Line = ClassicInstruction | Label;
+
+function onlyTo(destinations: readonly number[], ipAt: number): Line[] {
   return [
     classic.loadWord(ipAt + 16),
     ...destinations.map((address) => classic.jumpIfEqual(address, "destination")),

@@ -9,10 +9,15 @@
  *     a fragment      source address only: later ones carry no port, and all must go one way
  *     anything else   queue 0: on the way back nothing but the remote's address tells it apart, and no
  *                     program can know from that which inside host it is for
+ *
+ * Of IPv6 the port alone counts, as `steer(0, port)`: an address that prefix translation has changed is
+ * not known to the program on the way back, the port is (RFC 6296). A packet whose port does not stand
+ * directly after the fixed header, for an extension header or because it is a fragment, goes to queue 0,
+ * whose worker passes it on.
  */
 
 import { steeringMixFactor, steeringPortFactor, steeringShift } from "../tables/steering-hash.ts";
-import { assembleExtended, extended } from "./bpf.ts";
+import { assembleExtended, type ExtendedInstruction, extended, type Label } from "./bpf.ts";
 
 const fragmentMask = 0x3fff;
 const fragmentOffsetMask = 0x1fff;
@@ -23,6 +28,13 @@ const UDP = 17;
 const queryTypes = [8, 0, 13, 14];
 const errorTypes = [3, 4, 5, 11, 12];
 const icmpHeaderBytes = 8;
+/** Where an IPv6 header names what follows it, and its length (RFC 8200). */
+const nextHeaderAt = 6;
+const ipv6HeaderBytes = 40;
+const ICMPV6 = 58;
+const echoTypes6 = [128, 129];
+/** Unreachable, too big, time exceeded, parameter problem (RFC 4443). */
+const errorTypes6 = [1, 2, 3, 4];
 
 /** Registers: r0 and r6 are what packet loads use; the others keep their values over a load. */
 const r0 = 0;
@@ -36,6 +48,9 @@ const port = 9;
 export function steeringProgram(queues: number): Uint8Array {
   return assembleExtended([
     extended.move(context, 1),
+    extended.loadByte(0),
+    extended.shiftRight(r0, 4),
+    extended.jumpIfEqual(r0, 6, "version 6"),
     extended.loadWord(12),
     extended.move(address, r0),
     extended.set(port, 0),
@@ -89,6 +104,8 @@ export function steeringProgram(queues: number): Uint8Array {
     extended.jumpIfEqual(r0, ICMP, "hash"),
     extended.jump("no ports"),
 
+    ...readPort6(),
+
     "inner port:",
     extended.loadHalfAt(l4, icmpHeaderBytes + 2),
     extended.jump("keep port"),
@@ -111,4 +128,39 @@ export function steeringProgram(queues: number): Uint8Array {
     extended.move(r0, address),
     extended.exit(),
   ]);
+}
+
+/** Goes on at "keep port" with the port in r0 and no address. */
+function readPort6(): (ExtendedInstruction | Label)[] {
+  const inner = ipv6HeaderBytes + icmpHeaderBytes;
+  return [
+    "version 6:",
+    extended.set(address, 0),
+    extended.loadByte(nextHeaderAt),
+    extended.jumpIfEqual(r0, TCP, "source port 6"),
+    extended.jumpIfEqual(r0, UDP, "source port 6"),
+    extended.jumpUnlessEqual(r0, ICMPV6, "no ports"),
+    extended.loadByte(ipv6HeaderBytes),
+    ...echoTypes6.map((type) => extended.jumpIfEqual(r0, type, "identifier 6")),
+    ...errorTypes6.map((type) => extended.jumpIfEqual(r0, type, "error 6")),
+    extended.jump("no ports"),
+
+    "error 6:",
+    extended.loadByte(inner + nextHeaderAt),
+    extended.jumpIfEqual(r0, TCP, "inner port 6"),
+    extended.jumpIfEqual(r0, UDP, "inner port 6"),
+    extended.jumpUnlessEqual(r0, ICMPV6, "no ports"),
+    extended.loadHalf(inner + ipv6HeaderBytes + 4),
+    extended.jump("keep port"),
+
+    "source port 6:",
+    extended.loadHalf(ipv6HeaderBytes),
+    extended.jump("keep port"),
+    "identifier 6:",
+    extended.loadHalf(ipv6HeaderBytes + 4),
+    extended.jump("keep port"),
+    "inner port 6:",
+    extended.loadHalf(inner + ipv6HeaderBytes + 2),
+    extended.jump("keep port"),
+  ];
 }

@@ -10,6 +10,8 @@ export interface Forward {
   lastPort: number;
   /** Address inside, signed 32-bit, and the port there of `firstPort`. */
   to: number;
+  /** Of a forward over IPv6 the address, four words, the most significant first; `to` is 0 then. */
+  to6?: readonly number[];
   toPort: number;
 }
 

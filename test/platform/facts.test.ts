@@ -3,6 +3,8 @@ import { fact } from "../support/fact.ts";
 
 describe("the kernel", () => {
   fact("chooses the TUN queue that our hash names, for every kind of packet", "tun-steering.ts");
+  fact("chooses the TUN queue that our hash names for IPv6 too, by the port alone", "tun-steering6.ts");
+  fact("gives an uplink's IPv6 packet to the socket that its port, prefix or forward names", "fanout-port6.ts");
   fact("gives an uplink's packet to the socket that its NAT port names, fragments put together", "fanout-port.ts");
   fact("hands an uplink's socket what the translator needs and nothing else", "receive-filter.ts");
   fact("shows packets to the socket that an nft ingress chain keeps from the stack", "tap-before-nft.ts");

@@ -5,11 +5,30 @@
  */
 
 import assert from "node:assert/strict";
-import { openSockets } from "../../../src/io/packet-socket.ts";
+import { openSockets, type SocketOptions } from "../../../src/io/packet-socket.ts";
 import { openTunQueues } from "../../../src/io/tun.ts";
 import { DeviceLoop } from "../../support/device-loop.ts";
 import { describeLink, enterOwnNetwork, ip, makeWire } from "../../support/own-network.ts";
-import { concat, frame, GRE, ICMP, icmpEcho, ipv4, TCP, tcp, UDP, udp, words } from "../../support/raw-packet.ts";
+import {
+  addressWords6,
+  concat,
+  fragmentFields,
+  frame,
+  GRE,
+  ICMP,
+  ICMPV6,
+  type Ipv6Fields,
+  icmp6,
+  icmpEcho,
+  ipv4,
+  ipv6,
+  noOptions,
+  TCP,
+  tcp,
+  UDP,
+  udp,
+  words,
+} from "../../support/raw-packet.ts";
 
 const range = { firstPort: 16384, lastPort: 32767 };
 const inside = { uplinks: 1, to: 0xc0a80a02 | 0, toPort: 80 };
@@ -52,12 +71,41 @@ const cases: [string, boolean, Uint8Array][] = [
   ["UDP to a port that is forwarded for TCP", true, to(UDP, udp(53, 8080))],
 ];
 
+const [ours6, theirs6] = ["2001:db8:1::2", "2001:db8:ff::10"];
+const cases6: [string, boolean, Uint8Array][] = [
+  ["UDP to the first port", true, to6(UDP, udp(53, range.firstPort))],
+  ["UDP to the port before", false, to6(UDP, udp(range.firstPort, range.firstPort - 1))],
+  ["TCP to the last port", true, to6(TCP, tcp(443, range.lastPort))],
+  ["TCP to the port after", false, to6(TCP, tcp(range.lastPort, range.lastPort + 1))],
+  ["TCP to a forwarded port", true, to6(TCP, tcp(443, 8080))],
+  ["an echo reply", true, to6(ICMPV6, icmp6(129, 1))],
+  ["an echo request", true, to6(ICMPV6, icmp6(128, 1))],
+  ["the first ICMPv6 error", true, to6(ICMPV6, icmp6(1, 0))],
+  ["the last ICMPv6 error", true, to6(ICMPV6, icmp6(4, 0))],
+  ["ICMPv6 type 5", false, to6(ICMPV6, icmp6(5, 0))],
+  ["ICMPv6 type 127", false, to6(ICMPV6, icmp6(127, 0))],
+  ["a router advertisement", false, to6(ICMPV6, icmp6(134, 0))],
+  ["a neighbour advertisement", false, to6(ICMPV6, icmp6(136, 0))],
+  ["a multicast listener's report", false, to6(ICMPV6, icmp6(143, 0))],
+  ["a fragment", true, to6(UDP, udp(53, 80), { extensions: [{ protocol: 44, bytes: fragmentFields(0, true, 1) }] })],
+  ["destination options", true, to6(UDP, udp(53, 80), { extensions: [{ protocol: 60, bytes: noOptions }] })],
+  ["GRE", true, to6(GRE, udp(53, 80))],
+  ["UDP to a link-local address", false, to6(UDP, udp(53, range.firstPort), { destination: "fe80::2" })],
+  ["UDP to a multicast address", false, to6(UDP, udp(53, range.firstPort), { destination: "ff02::1" })],
+];
+
 checkEthernet();
 checkDestinations();
+checkDestinations6();
+checkPrefix();
 checkPointToPoint();
 
 function to(protocol: number, payload: Uint8Array, more: { fragment?: number; optionWords?: number } = {}): Uint8Array {
   return ipv4({ source: theirs, destination: ours, protocol, payload, ...more });
+}
+
+function to6(protocol: number, payload: Uint8Array, more: Partial<Ipv6Fields> = {}): Uint8Array {
+  return ipv6({ source: theirs6, destination: ours6, protocol, payload, ...more });
 }
 
 function checkEthernet(): void {
@@ -67,15 +115,16 @@ function checkEthernet(): void {
   const everyone = { ...left, mac: new Uint8Array(6).fill(0xff) };
   const tagged = concat(new Uint8Array(10), left.mac, right.mac, words(0x8100, 5, 0x0800), good);
   const priorityTagged = concat(new Uint8Array(10), left.mac, right.mac, words(0x8100, 0xe000, 0x0800), good);
-  const ipv6 = concat(new Uint8Array(10), left.mac, right.mac, words(0x86dd), good);
+  const other = concat(new Uint8Array(10), left.mac, right.mac, words(0x88b5), good);
   ip("link set left promisc on");
   for (const [name, taken, bytes] of [
     ...cases.map(([name, taken, packet]) => [name, taken, frame(right, left, packet)] as const),
+    ...cases6.map(([name, taken, packet]) => [`IPv6: ${name}`, taken, frame(right, left, packet)] as const),
     ["a frame to another station", false, frame(right, someoneElse, good)] as const,
     ["a broadcast frame", false, frame(right, everyone, good)] as const,
     ["a frame of VLAN 5", false, tagged] as const,
     ["a frame with a priority tag only", true, priorityTagged] as const,
-    ["a frame that is not IPv4", false, ipv6] as const,
+    ["a frame that is not IP", false, other] as const,
   ]) {
     loop.send(0, bytes);
     const [, received] = loop.drain(20);
@@ -102,6 +151,47 @@ function checkDestinations(): void {
   }
 }
 
+function checkDestinations6(): void {
+  const others = ["2001:db8:1::3", "2001:db8:2::2"].map(addressWords6);
+  for (const [destinations6, taken] of [
+    [[], false],
+    [others, false],
+    [[...others, addressWords6(ours6)], true],
+  ] as const) {
+    const fds = [openOn("right", right.ifindex, 14), openOn("left", left.ifindex, 14, [ours | 0], { destinations6 })];
+    const loop = new DeviceLoop(fds);
+    for (const [name, , packet] of cases6.filter(([, isTaken]) => isTaken)) {
+      loop.send(0, frame(right, left, packet));
+      const [, received] = loop.drain(20);
+      assert.equal(received!.length, taken ? 1 : 0, `IPv6: ${name}, with ${destinations6.length} own addresses`);
+    }
+    loop.close();
+  }
+}
+
+/** All that is for an uplink's prefix is taken, whatever its port, and nothing beside it. */
+function checkPrefix(): void {
+  for (const [length, inside, outside] of [
+    [20, "2001:fff:1fff::1", "2001:1db8:101::1"],
+    [48, "2001:db8:101:ffff::1", "2001:db8:102::1"],
+    [60, "2001:db8:101:f::1", "2001:db8:101:10::1"],
+    [64, "2001:db8:101:0:ffff::1", "2001:db8:101:1::1"],
+  ] as const) {
+    const prefix6 = { words: addressWords6("2001:db8:101::"), length };
+    const fds = [openOn("right", right.ifindex, 14), openOn("left", left.ifindex, 14, null, { prefix6 })];
+    const loop = new DeviceLoop(fds);
+    for (const [destination, taken] of [
+      [inside, true],
+      [outside, false],
+    ] as const) {
+      loop.send(0, frame(right, left, to6(TCP, tcp(443, 22), { destination })));
+      const [, received] = loop.drain(20);
+      assert.equal(received!.length, taken ? 1 : 0, `TCP to ${destination}, with a prefix of ${length} bits`);
+    }
+    loop.close();
+  }
+}
+
 /** A TUN device plays the link without a MAC header: what is written to it arrives on it. */
 function checkPointToPoint(): void {
   const [tunFd] = openTunQueues("ptp0", 1);
@@ -111,15 +201,21 @@ function checkPointToPoint(): void {
     { fd: tunFd!, kind: "tun" },
     { ...openOn("ptp0", ifindex, 0), sendProtocol: 0x0800 },
   ]);
-  for (const [name, taken, packet] of cases) {
+  for (const [name, taken, packet] of [...cases, ...cases6]) {
     const bytes = concat(new Uint8Array(10), packet);
     loop.send(0, bytes);
     const [, received] = loop.drain(20);
     assert.deepEqual(received, taken ? [bytes] : [], `point to point: ${name}`);
   }
-  const outgoing = concat(new Uint8Array(10), cases[0]![2]);
-  loop.send(1, outgoing);
-  assert.deepEqual(loop.drain(20), [[outgoing], []], "what the socket sends leaves by the link and does not come back");
+  for (const [, , packet] of [cases[0]!, cases6[0]!]) {
+    const outgoing = concat(new Uint8Array(10), packet);
+    loop.send(1, outgoing);
+    assert.deepEqual(
+      loop.drain(20),
+      [[outgoing], []],
+      "what the socket sends leaves by the link and does not come back",
+    );
+  }
   loop.close();
 }
 
@@ -128,6 +224,7 @@ function openOn(
   ifindex: number,
   linkHeaderBytes: number,
   destinations: readonly number[] | null = null,
+  more: Partial<SocketOptions> = {},
 ): { fd: number; kind: "packet" } {
   const [fd] = openSockets({
     interface: name,
@@ -137,6 +234,7 @@ function openOn(
     workers: 1,
     forwards,
     destinations,
+    ...more,
   });
   return { fd: fd!, kind: "packet" };
 }

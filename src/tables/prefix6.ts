@@ -1,0 +1,16 @@
+/** An IPv6 prefix: the first `length` bits of four words, the most significant first, each in host order. */
+export interface Prefix6 {
+  readonly words: readonly number[];
+  /** 0 to 64: what a router gives to a site (RFC 6296 knows no longer ones that are worth having). */
+  readonly length: number;
+}
+
+/** The two words of which a prefix of at most 64 bits is part, as masks over an address's first two words. */
+export function prefixMasks(length: number): [number, number] {
+  return [maskOf(Math.min(length, 32)), maskOf(Math.max(length - 32, 0))];
+}
+
+function maskOf(bits: number): number {
+  // A shift by 32 would shift by 0.
+  return bits === 0 ? 0 : -1 << (32 - bits);
+}
