@@ -8,8 +8,9 @@ import { codeNetUnreachable, codeProhibited, isQuery } from "../wire/icmp.ts";
 import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ack, rst, syn } from "../wire/tcp.ts";
 import { chooseUplink } from "./classify.ts";
-import { type Conntrack, flowFlag } from "./conntrack.ts";
+import type { Conntrack } from "./conntrack.ts";
 import type { Egress } from "./egress.ts";
+import { flowFlag } from "./flow-state.ts";
 import { verdict } from "./verdict.ts";
 
 export interface AdmissionOptions {

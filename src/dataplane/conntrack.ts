@@ -7,11 +7,9 @@
  * REQ-1), unless configured otherwise. From outside a flow is opened only to a mapping whose
  * filtering lets the remote in (RFC 4787, section 5), or by a configured forward.
  *
- * Ageing. Every flow is either on the timer wheel or, once its TCP connection is over, in its
- * uplink's list of closed flows, least recently used first: that list is both the queue of expiry and
- * the queue of recycling. The timeout follows from protocol and state; `expire` does a bounded amount
- * a turn. A closed flow no longer counts as its host's: it gives way to any other, so it takes nothing
- * from anyone, and a host may open short connections for as long as it likes.
+ * A flow ends when its time is over (ageing.ts). One whose connection is over no longer counts as its
+ * host's: it gives way to any other, so it takes nothing from anyone, and a host may open short
+ * connections for as long as it likes.
  *
  * Invariants: no two flows have one reply tuple (never two flows with one external tuple); a flow
  * is in exactly one list; a mapping's `uses` is the number of flows that name it; a host's count is
@@ -19,12 +17,12 @@
  */
 import { CountedKeys } from "../tables/counted-keys.ts";
 import { FlowTable, flowWord, flowWords, reply } from "../tables/flow-table.ts";
-import { LinkedLists } from "../tables/linked-lists.ts";
 import { MappingTable } from "../tables/mapping-table.ts";
 import { counter, uplinkCounter, uplinkCounterAt } from "../tables/shared-state.ts";
-import { TimerWheel, wheelSlots } from "../tables/timer-wheel.ts";
 import { hasPorts, protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { rst, syn, tcp } from "../wire/tcp.ts";
+import { Ageing, type Timeouts } from "./ageing.ts";
+import { flowFlag, stateMask, stateOf } from "./flow-state.ts";
 import { Ports, type PortsOptions } from "./ports.ts";
 import { isOpen, isOver, nextTcpState, tcpState } from "./tcp-state.ts";
 import { TcpWindows } from "./tcp-window.ts";
@@ -37,7 +35,7 @@ export interface ConntrackOptions extends PortsOptions {
   endpointIndependent: boolean;
   /** A number of `filtering`. */
   filtering: number;
-  timeouts: { tcpEstablishedMs: number; tcpTransitoryMs: number; udpMs: number; icmpMs: number; otherMs: number };
+  timeouts: Timeouts;
   /** The secret that keys every table. */
   key0: number;
   key1: number;
@@ -47,14 +45,6 @@ export interface ConntrackOptions extends PortsOptions {
 /** Which remotes may send to a mapping: those it has sent to, port and all; hosts it has sent to; everyone. */
 export const filtering = { addressAndPort: 0, address: 1, endpointIndependent: 2 } as const;
 
-/** What a flow's state word holds above the state, which is its low byte. */
-export const flowFlag = {
-  /** The remote sent the first packet. */
-  openedByRemote: 0x100,
-  /** The remote is one of our own addresses. */
-  turnsBack: 0x200,
-} as const;
-const stateMask = 0xff;
 /** Most inside hosts with flows at a time. */
 const mostHosts = 65_536;
 
@@ -65,11 +55,11 @@ export class Conntrack {
   readonly #hosts: CountedKeys;
   /** Flows between a mapping and a remote host: whom address-dependent filtering lets in. */
   readonly #peers: CountedKeys;
-  readonly #lists: LinkedLists;
-  readonly #wheel: TimerWheel;
+  readonly #ageing: Ageing;
   readonly #windows: TcpWindows;
   readonly #options: ConntrackOptions;
   readonly #counters: Float64Array;
+  readonly #close = (flow: number) => this.close(flow);
 
   constructor(options: ConntrackOptions, counters: Float64Array) {
     const { flows, uplinks, key0, key1 } = options;
@@ -81,12 +71,11 @@ export class Conntrack {
     this.#hosts = new CountedKeys(Math.min(flows, mostHosts), key0, key1);
     this.#peers = new CountedKeys(options.filtering === filtering.address ? flows : 0, key0, key1);
     this.#windows = new TcpWindows(flows);
-    this.#lists = new LinkedLists(flows, wheelSlots + uplinks);
-    this.#wheel = new TimerWheel(this.#lists, options.nowMs);
+    this.#ageing = new Ageing(this.flows, uplinks, options.timeouts, options.nowMs);
   }
 
   get bytes(): number {
-    const tables = [this.flows, this.mappings, this.#hosts, this.#peers, this.#lists, this.#windows];
+    const tables = [this.flows, this.mappings, this.#hosts, this.#peers, this.#ageing, this.#windows];
     return tables.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
@@ -188,13 +177,13 @@ export class Conntrack {
     words[at] = (words[at]! & ~stateMask) | after;
     if (isOver(after)) this.#retire(flow);
     else if (isOver(before)) this.#revive(flow, nowMs);
-    else if (isOpen(before) && !isOpen(after)) this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocolTcp, after));
+    else if (isOpen(before) && !isOpen(after)) this.#ageing.arm(flow, nowMs);
     return verdict.forward;
   }
 
   /** The TCP state of a flow. */
   state(flow: number): number {
-    return this.flows.words[flow * flowWords + flowWord.state]! & stateMask;
+    return stateOf(this.flows.words, flow);
   }
 
   setFlag(flow: number, flag: number): void {
@@ -203,22 +192,7 @@ export class Conntrack {
 
   /** Ends up to `budget` flows whose time is over. */
   expire(nowMs: number, budget: number): void {
-    const words = this.flows.words;
-    let left = budget;
-    for (let flow = this.#wheel.due(nowMs); flow !== 0 && left > 0; flow = this.#wheel.due(nowMs), left--) {
-      const row = flow * flowWords;
-      const protocol = (words[row + flowWord.outside]! >>> 8) & 0xff;
-      const remainingMs = this.#timeoutMs(protocol, this.state(flow)) - this.#idleMs(row, nowMs);
-      if (remainingMs > 0) this.#wheel.arm(flow, nowMs + remainingMs);
-      else this.close(flow);
-    }
-    for (let uplink = 0; uplink < this.#options.uplinks; uplink++) {
-      for (; left > 0; left--) {
-        const flow = this.#lists.head(wheelSlots + uplink);
-        if (flow === 0 || this.#idleMs(flow * flowWords, nowMs) < this.#options.timeouts.tcpTransitoryMs) break;
-        this.close(flow);
-      }
-    }
+    this.#ageing.expire(nowMs, budget, this.#close);
   }
 
   close(flow: number): void {
@@ -229,7 +203,7 @@ export class Conntrack {
     const uplink = outside & 0xff;
     const mapping = words[row + flowWord.mapping]!;
     const remote = words[row + flowWord.remote]!;
-    this.#lists.remove(flow);
+    this.#ageing.remove(flow);
     this.#releaseHost(row);
     this.flows.close(flow);
     if (mapping !== 0) {
@@ -322,7 +296,7 @@ export class Conntrack {
     words[row + flowWord.opened] = nowMs | 0;
     words[row + flowWord.lastSeen] = nowMs | 0;
     if (protocol === protocolTcp) this.#windows.reset(flow);
-    this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocol, tcpState.none));
+    this.#ageing.arm(flow, nowMs);
     this.#count(protocol, uplink, 1);
     this.#counters[counter.flowsOpened]!++;
     return flow;
@@ -351,7 +325,7 @@ export class Conntrack {
 
   /** Ends the TCP flow of an uplink that was closed longest ago; false when there is none. */
   #recycle(uplink: number): boolean {
-    const oldest = this.#lists.head(wheelSlots + uplink);
+    const oldest = this.#ageing.oldestClosed(uplink);
     if (oldest === 0) return false;
     this.close(oldest);
     return true;
@@ -359,11 +333,8 @@ export class Conntrack {
 
   /** Moves a flow whose connection is over to the end of its uplink's list of closed ones, and does so again with every packet. */
   #retire(flow: number): void {
-    const row = flow * flowWords;
-    const uplink = this.flows.words[row + flowWord.outside]! & 0xff;
-    this.#lists.remove(flow);
-    this.#lists.append(wheelSlots + uplink, flow);
-    this.#releaseHost(row);
+    this.#ageing.retire(flow);
+    this.#releaseHost(flow * flowWords);
   }
 
   /** A flow that was over has been opened again. Its host may exceed its share by it: the flow was there already. */
@@ -371,7 +342,7 @@ export class Conntrack {
     const words = this.flows.words;
     const row = flow * flowWords;
     words[row + flowWord.host] = this.#hosts.add(words[row + flowWord.inside]!, 0);
-    this.#wheel.arm(flow, nowMs + this.#timeoutMs(protocolTcp, this.state(flow)));
+    this.#ageing.arm(flow, nowMs);
   }
 
   #releaseHost(row: number): void {
@@ -379,17 +350,6 @@ export class Conntrack {
     const host = words[row + flowWord.host]!;
     if (host !== 0) this.#hosts.release(host);
     words[row + flowWord.host] = 0;
-  }
-
-  #idleMs(row: number, nowMs: number): number {
-    return ((nowMs | 0) - this.flows.words[row + flowWord.lastSeen]!) | 0;
-  }
-
-  #timeoutMs(protocol: number, state: number): number {
-    const timeouts = this.#options.timeouts;
-    if (protocol === protocolTcp) return isOpen(state) ? timeouts.tcpEstablishedMs : timeouts.tcpTransitoryMs;
-    if (protocol === protocolUdp) return timeouts.udpMs;
-    return protocol === protocolIcmp ? timeouts.icmpMs : timeouts.otherMs;
   }
 
   #count(protocol: number, uplink: number, change: number): void {
