@@ -13,7 +13,7 @@ export interface Machine {
   system: string;
   kernel: string;
   node: string;
-  /** BBR spaces its packets by timer, which halves what an idle machine forwards: it decides the TCP figures as much as the router does. */
+  /** BBR spaces its packets by timer, so one stream is a third of what it is with Reno: it decides the TCP figures as much as the router does. */
   congestionControl: string;
   /** "unknown" outside a git checkout; "+" at its end: with changes that are not committed. */
   commit: string;

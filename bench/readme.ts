@@ -21,11 +21,14 @@ export function replaceBetweenMarks(text: string, content: string): string {
 
 /** A line a scenario, sluice as it has most workers. */
 export function renderSummary({ machine, rounds, scenarios }: Results): string {
-  const rows = scenarios.flatMap(({ title, unit, summaries }) => {
+  const rows = scenarios.flatMap(({ title, unit, summaries, failures }) => {
     const kernel = summaries.find(({ contender }) => contender === baseline);
     const sluice = summaries.findLast(({ contender }) => contender !== baseline);
     if (!kernel || !sluice) return [];
-    const values = [kernel, sluice].map(({ value }) => `${formatValue(value.median, unit)} ${unit}`);
+    const values = [kernel, sluice].map(({ contender, value }) => {
+      const broken = failures.filter((failure) => failure.contender === contender).length;
+      return `${formatValue(value.median, unit)} ${unit}${broken === 0 ? "" : `, ${broken} of ${rounds} runs broke`}`;
+    });
     return [[title, ...values, formatRatio(sluice.ratio)]];
   });
   const about = `Clients, providers, server and router share the ${machine.processors} processors of one machine; medians of ${rounds} interleaved rounds, the ratio within a round. [docs/benchmarks](docs/benchmarks) has the rest, and what falls short.`;
