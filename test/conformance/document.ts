@@ -1,0 +1,57 @@
+/** docs/conformance.md as text, made of the checklist and nothing else: `scripts/conformance` writes it, a test holds that it is what is committed. */
+
+import type { Requirement, Section } from "./requirement.ts";
+import { faults, translator } from "./requirements.ts";
+
+export const documentFile = "docs/conformance.md";
+
+export function renderDocument(): string {
+  const all = [...translator, ...faults].flatMap(({ requirements }) => requirements);
+  const count = (ours: Requirement["ours"]) => all.filter((each) => each.ours === ours).length;
+  return `# Conformance
+
+<!-- Made by scripts/conformance from test/conformance; edit that. -->
+
+What a translator must do and what it must withstand, line by line: the document that asks for it, what Linux's own
+masquerade does (nf_conntrack of Linux 6.18 with \`masquerade\`, measured in network namespaces or documented), what sluice does, and the tests
+that show it. Of ${all.length} lines sluice meets ${count("yes")}, ${count("partly")} in part, ${count("no")} not; each that it does not meet says why.
+
+Tests are named by their file below \`test/\` and their title; \`%s\` and \`%i\` in a title stand for the cases that it runs over.
+
+## What the translator does
+
+${translator.map(renderSection).join("\n")}
+## Faults and attacks
+
+${faults.map(renderSection).join("\n")}`;
+}
+
+function renderSection({ title, requirements }: Section): string {
+  return `### ${title}
+
+| source | requirement | kernel | sluice | shown by |
+|---|---|---|---|---|
+${requirements.map(renderRow).join("\n")}
+`;
+}
+
+function renderRow({ source, requirement, kernel, ours, note, tests }: Requirement): string {
+  const answer = note === undefined ? `**${ours}**` : `**${ours}**. ${note}`;
+  return `| ${[source, requirement, kernel, answer, tests.map(renderTest).join("<br>")].map(cell).join(" | ")} |`;
+}
+
+function renderTest(test: string): string {
+  const { file, title } = splitTest(test);
+  return `[${file.replace(/^test\/|\.test\.ts$/g, "")}](../${file}): ${title}`;
+}
+
+/** "path/mapping > gives ..." is the test "gives ..." of test/path/mapping.test.ts. */
+export function splitTest(test: string): { file: string; title: string } {
+  const at = test.indexOf(" > ");
+  return { file: `test/${test.slice(0, at)}.test.ts`, title: test.slice(at + 3) };
+}
+
+/** What a cell of a Markdown table cannot hold as it is. */
+function cell(text: string): string {
+  return text.replaceAll("|", "\\|").replaceAll("\n", " ");
+}

@@ -1,0 +1,52 @@
+import type { Section } from "../requirement.ts";
+
+export const sessions: Section = {
+  title: "Sessions (RFC 7857, RFC 6146)",
+  requirements: [
+    {
+      source: "RFC 7857, section 2.1",
+      requirement: "The timeouts of connections that open and of those that close are configured separately.",
+      kernel: "One for every state.",
+      ours: "no",
+      note: "`tcpTransitory` is one for both. Its default of 4 minutes is what the RFC recommends for either, and a connection that is over gives its port up before that when ports are scarce, which is what shorter timeouts are for.",
+      tests: [
+        "path/lifetime > an unanswered SYN lives for the transitory timeout",
+        "path/lifetime > a connection whose two FINs were seen lives for the transitory timeout, acknowledged or not",
+      ],
+    },
+    {
+      source: "RFC 7857, section 2.2; RFC 6146, section 3.5.2.2",
+      requirement: "A RST is translated, and the state kept for a while, so that a forged one ends nothing.",
+      kernel: "10 s.",
+      ours: "yes",
+      note: "4 minutes, while unused ports last.",
+      tests: [
+        "path/lifetime > a connection that %s has reset stays for the transitory timeout, so that a forged reset ends nothing at once",
+        "path/tcp-windows > cannot end a connection by a RST %i bytes off",
+      ],
+    },
+    {
+      source: "RFC 7857, section 9; RFC 6056",
+      requirement: "Outside ports are chosen at random.",
+      kernel: "Keeps the host's port where it is free.",
+      ours: "yes",
+      note: "A fair shuffle of the range at start, and after that the port that has rested longest.",
+      tests: [
+        "path/limits > come in an order that the seed decides and nobody can guess",
+        "unit/tables/port-pool > the first order is a fair shuffle: every port is as likely to be first as any other",
+      ],
+    },
+    {
+      source: "RFC 6864, section 5.3; RFC 7857, section 10",
+      requirement:
+        "The identification of datagrams that may be cut is rewritten, because hosts that are merged would collide.",
+      kernel: "Left as it is.",
+      ours: "yes",
+      tests: [
+        "path/identifications > has a number of its own among all hosts and protocols, whatever number its host gave it",
+        "path/identifications > has a number that comes again only after all the others",
+        "path/identifications > keeps its number, and takes none away",
+      ],
+    },
+  ],
+};
