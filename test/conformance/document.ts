@@ -2,6 +2,9 @@
 
 import type { Requirement, Section } from "./requirement.ts";
 import { faults, translator } from "./requirements.ts";
+import { differences as tcpDifferences } from "./tcp-differences.ts";
+import { observed } from "./tcp-kernel.ts";
+import { walks } from "./tcp-walk.ts";
 
 export const documentFile = "docs/conformance.md";
 
@@ -23,7 +26,24 @@ Tests are named by their file below \`test/\` and their title; \`%s\` and \`%i\`
 ${translator.map(renderSection).join("\n")}
 ## Faults and attacks
 
-${faults.map(renderSection).join("\n")}`;
+${faults.map(renderSection).join("\n")}
+## TCP states, against nf_conntrack
+
+What nf_conntrack makes of every event in every state, as the running kernel answered (Linux 6.18, a connection that the
+inside begins and closes first, numbers in order). "!" marks a packet that counts as invalid, which a careful rule drops.
+
+\`\`\`${observed}\`\`\`
+
+sluice has one state for "FIN sent" and "FIN acknowledged" and tells by which side sent it. It goes where the kernel goes, but for these
+${tcpDifferences.flatMap(({ cases }) => cases).length} of ${walks().length} cases (kernel -> sluice):
+
+| cases | why |
+|---|---|
+${tcpDifferences.map(({ cases, reason }) => `| ${cases.map(cell).join("<br>")} | ${cell(reason)} |`).join("\n")}
+
+Shown by [conformance/tcp-states](../test/conformance/tcp-states.test.ts), and for the kernel by
+[netns/kernel/tcp-states](../test/netns/kernel/tcp-states.test.ts).
+`;
 }
 
 function renderSection({ title, requirements }: Section): string {
