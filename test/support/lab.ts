@@ -28,6 +28,8 @@ export interface LabOptions {
   /** Tells the labs of different test files apart. The process number is added, so that two runs do not meet either. */
   name: string;
   uplinks?: 2 | 3;
+  /** IPv6 beside IPv4, everywhere. */
+  ipv6?: boolean;
   /** Both directions of a provider's line, as tc writes rates: { isp1: "100mbit" }. */
   rate?: Partial<Record<Isp, string>>;
   /** MTU in bytes of the link between the router and a provider. */
@@ -175,6 +177,7 @@ function upArguments(options: LabOptions): string[] {
   ] as const) {
     for (const [isp, value] of Object.entries(values ?? {})) words.push(option, `${isp}=${value}`);
   }
+  if (options.ipv6) words.push("--ipv6");
   if (options.masquerade) words.push("--masquerade");
   if (options.multipath) words.push("--multipath", options.multipath);
   return words;

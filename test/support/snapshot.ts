@@ -18,8 +18,11 @@ export async function snapshot(lab: Lab, host: Host): Promise<Snapshot> {
   const text = async (...command: string[]) => (await lab.exec(host, command)).stdout;
   const sysctls = await lab.exec(host, ["sysctl", "-a", "--pattern", "^net\\."], { mayFail: true });
   return {
-    rules: await text("ip", "rule"),
-    routes: sortLines(await text("ip", "-4", "route", "show", "table", "all")),
+    rules: (await text("ip", "rule")) + (await text("ip", "-6", "rule")),
+    routes: sortLines(
+      (await text("ip", "-4", "route", "show", "table", "all")) +
+        (await text("ip", "-6", "route", "show", "table", "all")),
+    ),
     // Stateless: without counters.
     nft: await text("nft", "-s", "list", "ruleset"),
     links: await text("ip", "address"),

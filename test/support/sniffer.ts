@@ -1,7 +1,8 @@
 /**
  * Watches every uplink for what must never leave the router.
  *
- * A violation is an IPv4 packet whose source is not that uplink's own address, or a TCP RST or an ICMP
+ * A violation is an IP packet whose source is not that uplink's own address (of IPv6, link-local ones are for the
+ * provider alone, and the uplink's prefix is its own where `prefixes` says so), or a TCP RST or an ICMP
  * destination-unreachable about a port of the translator's range that the router's own stack said. What
  * sluice forwards has been through a hop and leaves with a TTL below 64, while the stack starts its own
  * answers at 64: that tells a client's RST, which is legitimate, from the stack's.
@@ -12,12 +13,14 @@
 
 import type { Lab } from "./lab.ts";
 import type { Running } from "./process.ts";
-import { type Isp, uplinkAddress } from "./topology.ts";
+import { delegatedPrefix, type Isp, uplinkAddress, uplinkAddress6 } from "./topology.ts";
 
 export interface SniffOptions {
   /** The translator's ports; default 16384 to 32767, as in the configuration. */
   firstPort?: number;
   lastPort?: number;
+  /** Prefix translation: hosts have addresses of the uplink's prefix. */
+  prefixes?: boolean;
 }
 
 const stackTtl = 64;
@@ -29,7 +32,10 @@ export class Sniffer {
 
   constructor(lab: Lab, options: SniffOptions) {
     this.#captures = lab.isps.map((isp) => {
-      const filter = violationFilter(uplinkAddress[isp], options.firstPort ?? 16_384, options.lastPort ?? 32_767);
+      const [firstPort, lastPort] = [options.firstPort ?? 16_384, options.lastPort ?? 32_767];
+      const ipv4 = violationFilter(uplinkAddress[isp], firstPort, lastPort);
+      const ipv6 = violationFilter6(isp, firstPort, lastPort, options.prefixes ?? false);
+      const filter = `(${ipv4}) or (${ipv6})`;
       const flags = ["-i", "subscriber", "-nn", "-v", "-l", "--immediate-mode", "-c", String(maxViolations)];
       return { isp, tcpdump: lab.spawn(isp, ["tcpdump", ...flags, filter]) };
     });
@@ -69,4 +75,16 @@ function violationFilter(address: string, firstPort: number, lastPort: number): 
   const quotedPort = "icmp[30:2]";
   const unreachable = `icmp[icmptype] = icmp-unreach and ${quotedPort} >= ${firstPort} and ${quotedPort} <= ${lastPort}`;
   return `ip and not dst host ${address} and (${foreign} or (${fromStack} and ((${reset}) or (${unreachable}))))`;
+}
+
+/** The same for IPv6, in which pcap knows no names for layer 4: offsets from the fixed header, without extension headers. */
+function violationFilter6(isp: Isp, firstPort: number, lastPort: number, prefixes: boolean): string {
+  const address = uplinkAddress6[isp];
+  const prefix = delegatedPrefix[isp];
+  const own = `src host ${address} or src net fe80::/10 or src host ::${prefixes ? ` or src net ${prefix}` : ""}`;
+  const fromStack = `ip6[7] = ${stackTtl}`;
+  const reset = `ip6[6] = 6 and ip6[53] & 4 != 0 and ip6[40:2] >= ${firstPort} and ip6[40:2] <= ${lastPort}`;
+  const unreachable = `ip6[6] = 58 and ip6[40] = 1 and ip6[90:2] >= ${firstPort} and ip6[90:2] <= ${lastPort}`;
+  const fromProvider = `dst host ${address} or dst net ${prefix} or src host ${address.replace(/2$/, "1")}`;
+  return `ip6 and not (${fromProvider}) and (not (${own}) or (${fromStack} and ((${reset}) or (${unreachable}))))`;
 }
