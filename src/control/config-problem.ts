@@ -41,7 +41,8 @@ export function formatProblem(file: string, problem: Problem): string {
   if (problem.value !== undefined) aside.push(`got ${problem.value}`);
   if (problem.expected !== undefined) aside.push(`expected ${problem.expected}`);
   parts.push(aside.length > 0 ? `${problem.message} (${aside.join("; ")})` : problem.message);
-  return parts.join(": ");
+  // Keys and values of the file, which may be anything: no control characters on somebody's terminal.
+  return parts.join(": ").replaceAll(/\p{Cc}/gu, "?");
 }
 
 export function formatPath(path: ConfigPath): string {
