@@ -1,5 +1,5 @@
 /** What the headers of conntrack.ts, flow-table.ts and mapping-table.ts promise at any moment, checked by walking everything. */
-import { expect } from "vitest";
+import assert from "node:assert/strict";
 import type { Conntrack } from "../../src/dataplane/conntrack.ts";
 import { flowWord, flowWords } from "../../src/tables/flow-table.ts";
 import { counter, uplinkCounter, uplinkCounterAt } from "../../src/tables/shared-state.ts";
@@ -41,7 +41,7 @@ export function openFlows({ flows }: Conntrack): OpenFlow[] {
 export function checkInvariants(conntrack: Conntrack, counters: Float64Array): void {
   const { flows, mappings } = conntrack;
   const open = openFlows(conntrack);
-  expect(flows.open, "rows in use").toBe(open.length);
+  assert.equal(flows.open, open.length, "rows in use");
   const tuples = new Set<string>();
   const ports = new Map<string, number>();
   const uses = new Map<number, number>();
@@ -79,9 +79,9 @@ export function checkInvariants(conntrack: Conntrack, counters: Float64Array): v
     if (found !== 0) findable.set(`${inside} ${insidePort} ${protocol}`, found);
   }
 
-  expect(mappings.open, "mappings in use").toBe(uses.size);
-  for (const [mapping, count] of uses) expect(mappings.uses(mapping), `uses of mapping ${mapping}`).toBe(count);
-  for (const found of findable.values()) expect(uses.has(found), "a findable mapping is in use").toBe(true);
+  assert.equal(mappings.open, uses.size, "mappings in use");
+  for (const [mapping, count] of uses) assert.equal(mappings.uses(mapping), count, `uses of mapping ${mapping}`);
+  for (const found of findable.values()) assert.ok(uses.has(found), "a findable mapping is in use");
   checkGauges(open, mappings.open, counters);
 }
 
@@ -100,14 +100,15 @@ function find(
 function checkGauges(open: readonly OpenFlow[], mappings: number, counters: Float64Array): void {
   const count = (wanted: (flow: OpenFlow) => boolean) => open.filter(wanted).length;
   const uplinks = Array.from({ length: 3 }, (_, uplink) => uplink);
-  expect({
+  const shown = {
     tcp: counters[counter.flowsTcp],
     udp: counters[counter.flowsUdp],
     icmp: counters[counter.flowsIcmp],
     other: counters[counter.flowsOther],
     mappings: counters[counter.mappings],
     uplinks: uplinks.map((uplink) => counters[uplinkCounterAt(uplink, uplinkCounter.flows)]),
-  }).toEqual({
+  };
+  assert.deepEqual(shown, {
     tcp: count(({ protocol }) => protocol === 6),
     udp: count(({ protocol }) => protocol === 17),
     icmp: count(({ protocol }) => protocol === 1),
