@@ -11,7 +11,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/{unit,path,model,conformance,tidy}/**/*.test.ts"],
+          include: ["test/{unit,path,model,fuzz,conformance,tidy}/**/*.test.ts"],
           testTimeout: 20_000,
         },
       },

@@ -1,0 +1,41 @@
+/**
+ * A short run of the fuzzer: every input of the corpus, and what it makes of them in a second or two a target. The seed is always the same;
+ * a failure names the input, and `scripts/fuzz TARGET --input` runs it again. Longer runs: `scripts/fuzz`.
+ */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import { readCorpus } from "./corpus.ts";
+import { loadTarget, type TargetModule, targetNames } from "./targets.ts";
+
+const script = fileURLToPath(new URL("../../scripts/fuzz", import.meta.url));
+const open: TargetModule[] = [];
+
+afterAll(async () => {
+  for (const target of open) await target.close?.();
+});
+
+describe.each(targetNames)("the target %s", (name) => {
+  test("takes every input of its corpus", async () => {
+    const target = await loadTarget(name);
+    open.push(target);
+    const corpus = readCorpus(name);
+    expect(corpus.length).toBeGreaterThan(5);
+    for (const input of [...corpus, ...target.seeds()]) {
+      try {
+        await target.fuzz(input.slice());
+      } catch (error) {
+        throw new Error(`scripts/fuzz ${name} --input ${Buffer.from(input).toString("base64")}`, { cause: error });
+      }
+    }
+  });
+
+  test("takes what the fuzzer makes of them", { timeout: 60_000 }, () => {
+    const { status, stdout, stderr } = spawnSync(script, [name, "--seconds", "1", "--seed", "1"], { encoding: "utf8" });
+    expect(stderr).toBe("");
+    expect(status).toBe(0);
+    const [, inputs, taken] = /(\d+) inputs in .*, (\d+) of \d+ branches/.exec(stdout) ?? [];
+    expect(Number(inputs)).toBeGreaterThan(readCorpus(name).length);
+    expect(Number(taken)).toBeGreaterThan(10);
+  });
+});
