@@ -9,14 +9,15 @@
  *
  * A flow ends when its time is over (ageing.ts). One whose connection is over no longer counts as its
  * host's: it gives way to any other, so it takes nothing from anyone, and a host may open short
- * connections for as long as it likes.
+ * connections for as long as it likes. When rows, ports or a host's share run out and nothing is over, flows
+ * that nobody has answered are ended (unanswered.ts), in the full share of a host its own.
  *
  * Invariants: no two flows have one reply tuple (never two flows with one external tuple); a flow
  * is in exactly one list; a mapping's `uses` is the number of flows that name it; a host's count is
  * the number of its flows that are not over. A flow never changes uplink, mapped address or mapped port.
  */
 import { CountedKeys } from "../tables/counted-keys.ts";
-import { FlowTable, flowWord, flowWords, reply } from "../tables/flow-table.ts";
+import { FlowTable, flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
 import { MappingTable } from "../tables/mapping-table.ts";
 import { counter, uplinkCounter, uplinkCounterAt } from "../tables/shared-state.ts";
 import { hasPorts, protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
@@ -24,8 +25,9 @@ import { rst, syn, tcp } from "../wire/tcp.ts";
 import { Ageing, type Timeouts } from "./ageing.ts";
 import { flowFlag, stateMask, stateOf } from "./flow-state.ts";
 import { Ports, type PortsOptions } from "./ports.ts";
-import { isOpen, isOver, nextTcpState, tcpState } from "./tcp-state.ts";
+import { givesWay, isOpen, isOver, nextStateFromUplink, nextTcpState, tcpState } from "./tcp-state.ts";
 import { TcpWindows } from "./tcp-window.ts";
+import { Unanswered } from "./unanswered.ts";
 import { verdict } from "./verdict.ts";
 
 export interface ConntrackOptions extends PortsOptions {
@@ -47,6 +49,11 @@ export const filtering = { addressAndPort: 0, address: 1, endpointIndependent: 2
 
 /** Most inside hosts with flows at a time. */
 const mostHosts = 65_536;
+/** Most flows that nobody has answered; more would be a flood. */
+const mostUnanswered = 65_536;
+/** How many unanswered flows of a host are looked at for one that holds a port of the right kind, and how many are ended for theirs. */
+const lookTries = 16;
+const endTries = 4;
 
 export class Conntrack {
   readonly flows: FlowTable;
@@ -56,6 +63,7 @@ export class Conntrack {
   /** Flows between a mapping and a remote host: whom address-dependent filtering lets in. */
   readonly #peers: CountedKeys;
   readonly #ageing: Ageing;
+  readonly #unanswered: Unanswered;
   readonly #windows: TcpWindows;
   readonly #options: ConntrackOptions;
   readonly #counters: Float64Array;
@@ -68,14 +76,17 @@ export class Conntrack {
     this.flows = new FlowTable(flows, key0, key1);
     this.#ports = new Ports(options, this.flows, (uplink) => this.#recycle(uplink));
     this.mappings = new MappingTable(Math.min(flows, this.#ports.count), key0, key1);
-    this.#hosts = new CountedKeys(Math.min(flows, mostHosts), key0, key1);
+    const hosts = Math.min(flows, mostHosts);
+    this.#hosts = new CountedKeys(hosts, key0, key1);
+    this.#unanswered = new Unanswered(Math.min(flows, mostUnanswered), hosts);
     this.#peers = new CountedKeys(options.filtering === filtering.address ? flows : 0, key0, key1);
     this.#windows = new TcpWindows(flows);
     this.#ageing = new Ageing(this.flows, uplinks, options.timeouts, options.nowMs);
   }
 
   get bytes(): number {
-    const tables = [this.flows, this.mappings, this.#hosts, this.#peers, this.#ageing, this.#windows];
+    const { flows, mappings } = this;
+    const tables = [flows, mappings, this.#hosts, this.#peers, this.#ageing, this.#unanswered, this.#windows];
     return tables.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
@@ -100,7 +111,7 @@ export class Conntrack {
   ): number {
     const host = this.#admitHost(inside);
     if (host < 0) return host;
-    const flow = this.#openRow(inside, remote, ports, protocol, uplink, address);
+    const flow = this.#openRow(inside, remote, ports, protocol, uplink, address, host);
     return this.#register(flow, host, protocol, uplink, 0, nowMs);
   }
 
@@ -166,8 +177,9 @@ export class Conntrack {
     const flags = view.getUint8(l4 + tcp.flags);
     // The table of states is told from the side of whoever began.
     const fromOpener = (words[at]! & flowFlag.openedByRemote) === 0 ? direction : direction ^ 1;
-    const next = nextTcpState(before, fromOpener, flags);
-    if (next < before && isOver(before)) this.#windows.reset(flow);
+    const nextState = direction === reply ? nextStateFromUplink : nextTcpState;
+    const next = nextState(before, fromOpener, flags);
+    if (next === tcpState.synSent && before > next) this.#windows.reset(flow);
     // SYN cookies, a port that is used again after nobody answered: the numbers may change until both ends are agreed.
     const mayBegin = before < (fromOpener === 0 ? tcpState.simultaneousOpen : tcpState.established);
     const isGenuine = this.#windows.accept(flow, direction, mayBegin, view, l4, l4End, packetEnd);
@@ -175,10 +187,24 @@ export class Conntrack {
     const after = isGenuine ? next : before;
     if (after === before && !isOver(after)) return verdict.forward;
     words[at] = (words[at]! & ~stateMask) | after;
-    if (isOver(after)) this.#retire(flow);
-    else if (isOver(before)) this.#revive(flow, nowMs);
-    else if (isOpen(before) && !isOpen(after)) this.#ageing.arm(flow, nowMs);
+    if (isOver(after)) {
+      this.#retire(flow);
+      return verdict.forward;
+    }
+    if (isOver(before)) this.#revive(flow);
+    if (!givesWay(after)) this.#vouch(flow);
+    else if (!givesWay(before)) this.#doubt(flow);
+    if (isOver(before) || (isOpen(before) && !isOpen(after))) this.#ageing.arm(flow, nowMs);
     return verdict.forward;
+  }
+
+  /** Takes note of a packet of a flow that is unanswered so far. Of TCP the handshake alone is an answer. */
+  heard(flow: number, direction: number): void {
+    const words = this.flows.words;
+    const row = flow * flowWords;
+    if (((words[row + flowWord.outside]! >>> 8) & 0xff) === protocolTcp) return;
+    const opener = (words[row + flowWord.state]! & flowFlag.openedByRemote) === 0 ? original : reply;
+    if (direction !== opener) this.#vouch(flow);
   }
 
   /** The TCP state of a flow. */
@@ -204,7 +230,7 @@ export class Conntrack {
     const mapping = words[row + flowWord.mapping]!;
     const remote = words[row + flowWord.remote]!;
     this.#ageing.remove(flow);
-    this.#releaseHost(row);
+    this.#releaseHost(flow);
     this.flows.close(flow);
     if (mapping !== 0) {
       if (this.#options.filtering === filtering.address) this.#peers.release(this.#peers.find(mapping, remote));
@@ -213,8 +239,16 @@ export class Conntrack {
     this.#count(protocol, uplink, -1);
   }
 
-  #openRow(inside: number, remote: number, ports: number, protocol: number, uplink: number, address: number): number {
-    if (this.flows.full && !this.#recycleAny()) return -verdict.flowTableFull;
+  #openRow(
+    inside: number,
+    remote: number,
+    ports: number,
+    protocol: number,
+    uplink: number,
+    address: number,
+    host: number,
+  ): number {
+    if (this.flows.full && !this.#makeRoom()) return -verdict.flowTableFull;
     if (!hasPorts(protocol)) return this.#openWithoutPort(inside, remote, protocol, uplink, address);
     const mappings = this.mappings;
     let mapping = this.#findMapping(inside, ports, protocol);
@@ -230,10 +264,13 @@ export class Conntrack {
       else mapping = 0;
     }
     if (mapping === 0) {
-      const findable = this.#options.endpointIndependent && mappings.find(inside, ports >>> 16, protocol) === 0;
       port = this.#ports.take(remote, address, ports, protocol, uplink);
-      if (port !== 0) mapping = mappings.insert(inside, ports >>> 16, protocol, uplink, address, port, findable);
-      else if (protocol === protocolTcp) port = this.#ports.share(remote, address, ports);
+      const shared = port === 0 && protocol === protocolTcp ? this.#ports.share(remote, address, ports) : 0;
+      if (port === 0 && shared === 0) port = this.#winPort(remote, address, ports, protocol, uplink, host);
+      if (port !== 0) {
+        const findable = this.#options.endpointIndependent && mappings.find(inside, ports >>> 16, protocol) === 0;
+        mapping = mappings.insert(inside, ports >>> 16, protocol, uplink, address, port, findable);
+      } else port = shared;
       if (port === 0) return -verdict.noPort;
     }
     const flow = this.flows.insert(inside, remote, ports, address, port, protocol, uplink);
@@ -261,30 +298,34 @@ export class Conntrack {
     // The inside endpoint may talk to this remote already, by another mapping.
     const hash = this.flows.hash(inside, remote, insidePorts, protocol);
     if (this.flows.find(hash, inside, remote, insidePorts, protocol) !== 0) return -verdict.unsolicited;
-    const host = this.#admitHost(inside);
-    if (host < 0) return host;
-    // A recycled flow could be the last of this mapping: hold it meanwhile.
+    // A flow that is ended for this one could be the last of this mapping: hold it meanwhile.
     if (mapping !== 0) this.mappings.use(mapping);
+    const host = this.#admitHost(inside);
     let flow: number = -verdict.flowTableFull;
-    if (!this.flows.full || this.#recycleAny()) {
+    if (host > 0 && (!this.flows.full || this.#makeRoom())) {
       flow = this.flows.insert(inside, remote, insidePorts, mapped, ports & 0xffff, protocol, uplink);
       this.#bind(flow, mapping, remote);
     }
     if (mapping !== 0 && this.mappings.release(mapping)) this.#ports.release(ports & 0xffff, protocol, uplink);
-    return this.#register(flow, host, protocol, uplink, flowFlag.openedByRemote, nowMs);
+    return host < 0 ? host : this.#register(flow, host, protocol, uplink, flowFlag.openedByRemote, nowMs);
   }
 
   /** Counts a new flow as its host's; the host's entry, or minus the verdict when it has its share. */
   #admitHost(inside: number): number {
-    const host = this.#hosts.add(inside, 0);
+    let host = this.#hosts.add(inside, 0);
+    for (let tries = 0; host === 0 && tries < endTries && this.#makeRoom(); tries++) host = this.#hosts.add(inside, 0);
     if (host === 0) return -verdict.flowTableFull;
-    if (this.#hosts.count(host) <= this.#options.flowsPerHost) return host;
+    const { flowsPerHost } = this.#options;
+    // More than one when it has exceeded its share by connections that came back to life.
+    for (let tries = 0; tries < endTries && this.#hosts.count(host) > flowsPerHost; tries++) this.#endUnanswered(host);
+    if (this.#hosts.count(host) <= flowsPerHost) return host;
     this.#hosts.release(host);
     return -verdict.hostFlowLimit;
   }
 
   /** Completes a flow that was opened, or gives its host back when it was not. */
   #register(flow: number, host: number, protocol: number, uplink: number, state: number, nowMs: number): number {
+    this.#counters[counter.mappings] = this.mappings.open;
     if (flow < 0) {
       this.#hosts.release(host);
       return flow;
@@ -295,6 +336,7 @@ export class Conntrack {
     words[row + flowWord.host] = host;
     words[row + flowWord.opened] = nowMs | 0;
     words[row + flowWord.lastSeen] = nowMs | 0;
+    this.#doubt(flow);
     if (protocol === protocolTcp) this.#windows.reset(flow);
     this.#ageing.arm(flow, nowMs);
     this.#count(protocol, uplink, 1);
@@ -318,9 +360,10 @@ export class Conntrack {
     return this.#options.filtering === filtering.address && this.#peers.find(mapping, remote) !== 0;
   }
 
-  #recycleAny(): boolean {
+  /** Frees a row: of the connection that has been over longest, else an unanswered one. */
+  #makeRoom(): boolean {
     for (let uplink = 0; uplink < this.#options.uplinks; uplink++) if (this.#recycle(uplink)) return true;
-    return false;
+    return this.#endUnanswered(this.#unanswered.greatestHost);
   }
 
   /** Ends the TCP flow of an uplink that was closed longest ago; false when there is none. */
@@ -331,22 +374,78 @@ export class Conntrack {
     return true;
   }
 
-  /** Moves a flow whose connection is over to the end of its uplink's list of closed ones, and does so again with every packet. */
+  /** Ends a host's oldest unanswered flow; false when it has none. */
+  #endUnanswered(host: number): boolean {
+    const record = host === 0 ? 0 : this.#unanswered.first(host);
+    if (record === 0) return false;
+    this.close(this.#unanswered.flow(record));
+    return true;
+  }
+
+  /** A port for which an unanswered flow is ended, rather one of whoever has the most than one of `host`; 0 when there is none. */
+  #winPort(remote: number, address: number, ports: number, protocol: number, uplink: number, host: number): number {
+    for (let tries = 0; tries < endTries; tries++) {
+      const greatest = this.#unanswered.greatestHost;
+      const flow = this.#holderOfPort(greatest, protocol, uplink) || this.#holderOfPort(host, protocol, uplink);
+      if (flow === 0) return 0;
+      this.close(flow);
+      const port = this.#ports.take(remote, address, ports, protocol, uplink);
+      if (port !== 0) return port;
+    }
+    return 0;
+  }
+
+  /** One of a host's oldest unanswered flows that alone holds a port of this kind, or 0. */
+  #holderOfPort(host: number, protocol: number, uplink: number): number {
+    const { words } = this.flows;
+    let record = host === 0 ? 0 : this.#unanswered.first(host);
+    for (let tries = 0; record !== 0 && tries < lookTries; record = this.#unanswered.next(record), tries++) {
+      const flow = this.#unanswered.flow(record);
+      const row = flow * flowWords;
+      const mapping = words[row + flowWord.mapping]!;
+      const isOfKind = (words[row + flowWord.outside]! & 0xffff) === ((protocol << 8) | uplink);
+      if (isOfKind && mapping !== 0 && this.mappings.uses(mapping) === 1) return flow;
+    }
+    return 0;
+  }
+
+  /** Lets a flow whose connection is over wait to be recycled, behind all others, and does so again with every packet. */
   #retire(flow: number): void {
     this.#ageing.retire(flow);
-    this.#releaseHost(flow * flowWords);
+    this.#releaseHost(flow);
   }
 
   /** A flow that was over has been opened again. Its host may exceed its share by it: the flow was there already. */
-  #revive(flow: number, nowMs: number): void {
+  #revive(flow: number): void {
     const words = this.flows.words;
     const row = flow * flowWords;
     words[row + flowWord.host] = this.#hosts.add(words[row + flowWord.inside]!, 0);
-    this.#ageing.arm(flow, nowMs);
   }
 
-  #releaseHost(row: number): void {
+  /** Puts a flow among those that give way. One of a host that is not counted stays where it is. */
+  #doubt(flow: number): void {
     const words = this.flows.words;
+    const row = flow * flowWords;
+    const host = words[row + flowWord.host]!;
+    if (host === 0) return;
+    if (this.#unanswered.full) this.#endUnanswered(this.#unanswered.greatestHost);
+    words[row + flowWord.host] = this.#unanswered.add(host, flow);
+    words[row + flowWord.state]! |= flowFlag.unanswered;
+  }
+
+  /** Takes a flow away from those that give way. */
+  #vouch(flow: number): void {
+    const words = this.flows.words;
+    const row = flow * flowWords;
+    if ((words[row + flowWord.state]! & flowFlag.unanswered) === 0) return;
+    words[row + flowWord.host] = this.#unanswered.remove(words[row + flowWord.host]!);
+    words[row + flowWord.state]! &= ~flowFlag.unanswered;
+  }
+
+  #releaseHost(flow: number): void {
+    this.#vouch(flow);
+    const words = this.flows.words;
+    const row = flow * flowWords;
     const host = words[row + flowWord.host]!;
     if (host !== 0) this.#hosts.release(host);
     words[row + flowWord.host] = 0;

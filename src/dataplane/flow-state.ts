@@ -6,6 +6,8 @@ export const flowFlag = {
   openedByRemote: 0x100,
   /** The remote is one of our own addresses. */
   turnsBack: 0x200,
+  /** The other end has not answered, or there is doubt about it: gives way first (unanswered.ts). */
+  unanswered: 0x400,
 } as const;
 
 export const stateMask = 0xff;

@@ -32,7 +32,7 @@ import { Identifications } from "./identifications.ts";
 import { setDestination, setIdentification, setSource } from "./masquerade.ts";
 import { fromInside, PostOffice } from "./post-office.ts";
 import { clampMss } from "./tcp-mss.ts";
-import { isOver, tcpState } from "./tcp-state.ts";
+import { mayBeginAnew } from "./tcp-state.ts";
 import { verdict } from "./verdict.ts";
 
 export interface ForwarderOptions extends Omit<ConntrackOptions, "nowMs">, AdmissionOptions {
@@ -291,8 +291,7 @@ export class Forwarder {
     const row = flow * flowWords;
     if (this.#egress.uplinkWord(words[row + flowWord.outside]! & 0xff, uplinkWord.ready) !== 0) return false;
     if (rows[p + packetWord.protocol] !== protocolTcp) return false;
-    const state = this.conntrack.state(flow);
-    return (rows[p + packetWord.flags]! & (syn | ack | rst)) === syn && (isOver(state) || state <= tcpState.synSent);
+    return (rows[p + packetWord.flags]! & (syn | ack | rst)) === syn && mayBeginAnew(this.conntrack.state(flow));
   }
 
   /** An ICMP error that an inside host, or the router's own kernel, sends about a flow. */
@@ -411,6 +410,7 @@ export class Forwarder {
     const { words, doubles } = this.conntrack.flows;
     const counters = this.#counters;
     words[row + flowWord.lastSeen] = this.#nowMs | 0;
+    if ((words[row + flowWord.state]! & flowFlag.unanswered) !== 0) this.conntrack.heard(row / flowWords, direction);
     if (direction === original) {
       words[row + flowWord.txPackets]! += packets;
       doubles[(row + flowWord.txBytes) >>> 1]! += bytes;

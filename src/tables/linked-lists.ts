@@ -27,6 +27,11 @@ export class LinkedLists {
     return this.#head[list]!;
   }
 
+  /** The item behind one in its list, 0 when it is the last. */
+  next(item: number): number {
+    return this.#next[item]!;
+  }
+
   /** The list an item is in, -1 for none. */
   listOf(item: number): number {
     return this.#list[item]! - 1;

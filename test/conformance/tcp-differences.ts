@@ -39,8 +39,13 @@ export const differences: readonly Difference[] = [
       "CLOSE_WAIT, SYN from the remote: CLOSE_WAIT! -> fin-wait",
       "LAST_ACK, SYN from the remote: LAST_ACK! -> last-ack",
       "TIME_WAIT, SYN from the remote: NONE! -> time-wait",
-      "CLOSE, SYN from the remote: CLOSE! -> closed",
+      "CLOSE, SYN from the remote: CLOSE! -> reset",
     ],
+  },
+  {
+    reason:
+      "A remote that goes on after its RST did not send it: the connection is open again (RFC 7857, section 2.2; RFC 6146, section 3.5.2.2). In nf_conntrack it ends 10 s after its last packet.",
+    cases: ["CLOSE, ACK from the remote: CLOSE -> established", "CLOSE, FIN from the remote: CLOSE -> close-wait"],
   },
   {
     reason:
@@ -51,7 +56,7 @@ export const differences: readonly Difference[] = [
       "CLOSE_WAIT, SYN+ACK from the inside: CLOSE_WAIT! -> fin-wait",
       "LAST_ACK, SYN+ACK from the inside: LAST_ACK! -> last-ack",
       "TIME_WAIT, SYN+ACK from the inside: TIME_WAIT! -> time-wait",
-      "CLOSE, SYN+ACK from the inside: CLOSE! -> closed",
+      "CLOSE, SYN+ACK from the inside: CLOSE! -> reset",
     ],
   },
   {

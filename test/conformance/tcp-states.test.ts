@@ -19,6 +19,7 @@ const kernelNames: Readonly<Record<string, readonly string[]>> = {
   "close-wait": ["FIN_WAIT", "CLOSE_WAIT"],
   "last-ack": ["LAST_ACK"],
   "time-wait": ["TIME_WAIT"],
+  reset: ["CLOSE"],
   closed: ["CLOSE"],
 };
 

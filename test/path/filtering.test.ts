@@ -21,6 +21,7 @@ import {
   tcp,
   udp,
 } from "../support/packets.ts";
+import { answerAll } from "./answers.ts";
 import { client, firstPort, openWorkers, otherClient, Rig, type RigOptions, uplinkAddresses } from "./rig.ts";
 
 const mapped = uplinkAddresses[0]!;
@@ -122,6 +123,7 @@ describe.each(Object.entries(stories))("%s", (_, story) => {
   test("a flow from outside is the host's: it counts against its share, and one too many is dropped in silence", () => {
     const { rig, outside } = asked(story, open, { flowsPerHost: 3 });
     for (const port of [1, 2]) expect(rig.in(story.knock(`192.0.2.50:${port}`, outside))).toHaveLength(1);
+    answerAll(rig, 900);
     expect(rig.in(story.knock("192.0.2.50:3", outside))).toHaveLength(0);
     expect(rig.drops).toEqual({ "host-flow-limit": 1 });
     expect(rig.left(0)).toHaveLength(0);
@@ -132,6 +134,7 @@ describe.each(Object.entries(stories))("%s", (_, story) => {
   test("flows from outside stop at a full table, in silence, and those that there are go on", () => {
     const { rig, outside } = asked(story, open, { flows: 3 });
     for (const port of [1, 2]) rig.in(story.knock(`192.0.2.50:${port}`, outside));
+    answerAll(rig, 900);
     expect(rig.in(story.knock("192.0.2.50:3", outside))).toHaveLength(0);
     expect(rig.drops).toEqual({ "flow-table-full": 1 });
     expect([rig.left(0).length, rig.left(-1).length]).toEqual([0, 0]);

@@ -25,6 +25,7 @@ import {
   udp,
   words,
 } from "../support/packets.ts";
+import { answerAll } from "./answers.ts";
 import { client, otherClient, Rig, type RigOptions, uplinkAddresses } from "./rig.ts";
 
 const hop = "198.51.100.77";
@@ -117,9 +118,11 @@ describe("a forwarded port", () => {
     // Inside the range on purpose, which the configuration refuses: even so the tuple would be another's.
     const rig = open({ lastPort: 16_384 + 3, forwards: [{ ...web, firstPort: 16_385, lastPort: 16_385 }] });
     rig.inOne(syn(16_385));
-    const taken = Array.from({ length: 8 }, (_, i) =>
-      rig.out(tcp({ source: `${otherClient}:${1 + i}`, destination: visitor, flags: SYN })),
-    );
+    const taken = Array.from({ length: 8 }, (_, i) => {
+      const left = rig.out(tcp({ source: `${otherClient}:${1 + i}`, destination: visitor, flags: SYN, sequence: 900 }));
+      answerAll(rig, 900);
+      return left;
+    });
     const ports = taken.flat().map(({ sourcePort }) => sourcePort);
     expect(ports).not.toContain(16_385);
     expect(ports).toHaveLength(3);
@@ -223,6 +226,7 @@ describe("visitors", () => {
   test("are the host's flows: beyond its share they are dropped in silence, and other hosts do not notice", () => {
     const rig = open({ flowsPerHost: 2 });
     for (const port of [1, 2]) rig.inOne(syn(8080, 0, `192.0.2.99:${port}`));
+    answerAll(rig, 900);
     expect(rig.in(syn(8080, 0, "192.0.2.99:3"))).toHaveLength(0);
     expect(rig.drops).toEqual({ "host-flow-limit": 1 });
     expect([rig.left(0).length, rig.left(-1).length]).toEqual([0, 0]);
@@ -232,9 +236,10 @@ describe("visitors", () => {
   test("stop at a full table in silence, which a connection that is over gives room in", () => {
     const rig = open({ flows: 2 });
     for (const port of [1, 2]) rig.inOne(syn(8080, 0, `192.0.2.99:${port}`));
+    answerAll(rig, 900);
     expect(rig.in(syn(8080, 0, "192.0.2.99:3"))).toHaveLength(0);
     expect([rig.left(0).length, rig.left(-1).length]).toEqual([0, 0]);
-    const refusal = { flags: RST | ACK, sequence: 0, acknowledgment: 901 };
+    const refusal = { flags: RST | ACK, sequence: 301, acknowledgment: 901 };
     rig.out(tcp({ source: `${client}:80`, destination: "192.0.2.99:1", ...refusal }));
     expect(rig.in(syn(8080, 0, "192.0.2.99:3"))).toHaveLength(1);
     expect(rig.drops).toEqual({ "flow-table-full": 1 });

@@ -105,10 +105,16 @@ describe.each([1000, 0, 123_456_789])("with a clock that starts at %i ms", (star
       const connection = new Connection(new Rig({ startMs }));
       reset(connection);
       expect(connection.out(ACK)).toBe(1);
-      expect(connection.back(ACK)).toBe(1);
       expectToLive(connection.rig, 240_000);
     },
   );
+
+  test("a connection that somebody has reset in the remote's name is open again when the remote goes on", () => {
+    const connection = new Connection(new Rig({ startMs }));
+    connection.back(RST | ACK);
+    expect(connection.back(ACK)).toBe(1);
+    expectToLive(connection.rig, 7_440_000);
+  });
 });
 
 describe("a connection that is over", () => {
@@ -160,6 +166,8 @@ describe("a connection that is over", () => {
     const rig = new Rig({ flows: 1 });
     const connection = new Connection(rig).close();
     connection.out(SYN);
+    connection.back(SYN | ACK);
+    connection.out(ACK);
     expect(rig.out(tcp({ source: `${client}:1`, destination, flags: SYN }))).toHaveLength(0);
     expect(rig.drops).toEqual({ "flow-table-full": 1 });
   });

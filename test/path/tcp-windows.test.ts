@@ -106,15 +106,15 @@ describe("a blind attacker", () => {
 
 describe("a RST", () => {
   test.each([
-    ["of the remote", "answer"],
-    ["of the inside", "send"],
-  ] as const)("%s with the expected number ends the connection", (_, by) => {
+    ["of the remote", "answer", "reset"],
+    ["of the inside", "send", "closed"],
+  ] as const)("%s with the expected number ends the connection", (_, by, state) => {
     const connection = Connection.open();
     connection.send({ data: pattern(500) });
     connection.answer({ data: pattern(500) });
     connection.send();
     expect(connection[by]({ flags: RST })).toBeDefined();
-    expect(connection.state).toBe("closed");
+    expect(connection.state).toBe(state);
     connection.rig.pass(241_000);
     expect(connection.state).toBe("gone");
   });
@@ -122,7 +122,7 @@ describe("a RST", () => {
   test("within the window ends it too, after data that is still on its way", () => {
     const connection = Connection.open();
     expect(connection.answer({ flags: RST, ahead: 20_000 })).toBeDefined();
-    expect(connection.state).toBe("closed");
+    expect(connection.state).toBe("reset");
   });
 
   test("that refuses a SYN ends the attempt", () => {

@@ -16,6 +16,7 @@ import {
   tcp,
   udp,
 } from "../support/packets.ts";
+import { answerAll } from "./answers.ts";
 import { client, errorSource, firstPort, otherClient, Rig, type RigOptions, server, uplinkAddresses } from "./rig.ts";
 
 const mapped = uplinkAddresses[0]!;
@@ -40,6 +41,7 @@ describe.each(full)("when %s", (_, options, name) => {
   ])("the sender of %s hears that it is prohibited, about the packet as it sent it", (_, build) => {
     const rig = new Rig(options);
     const established = rig.outOne(build(1));
+    answerAll(rig);
     const refused = build(2);
     expect(rig.out(refused)).toHaveLength(0);
     const told = rig.left(-1);
@@ -76,6 +78,7 @@ describe("when there is no uplink", () => {
 test("it quotes what an error has room for, of a super-packet too", () => {
   const rig = new Rig({ flows: 1 });
   rig.outOne(asks(1));
+  answerAll(rig);
   const big = udp({
     source: `${client}:2`,
     destination: `${server}:53`,
@@ -92,6 +95,7 @@ test("it quotes what an error has room for, of a super-packet too", () => {
 test("it is said 50 times at once and then a hundred times a second, all kinds together", () => {
   const rig = new Rig({ flows: 1, mtu: 1400, receiveSlots: 256, scratchSlots: 256 });
   rig.outOne(asks(1));
+  answerAll(rig);
   const tooBig = udp({
     source: `${client}:1`,
     destination: `${server}:53`,
@@ -112,6 +116,7 @@ describe("it is never said", () => {
     const rig = new Rig({ flows: 2, lastPort: firstPort + 1 });
     const left = rig.out([asks(1), asks(2)]);
     expect(left).toHaveLength(2);
+    answerAll(rig);
     return { rig, left: left[0]! };
   };
 
@@ -140,6 +145,7 @@ describe("it is never said", () => {
   test("about what came from outside: the silence is for everybody", () => {
     const rig = new Rig({ flows: 1, filtering: 2 });
     const left = rig.outOne(asks(1));
+    answerAll(rig);
     const stranger = `${left.source}:${left.sourcePort}`;
     expect(rig.in(udp({ source: "192.0.2.99:7", destination: stranger }))).toHaveLength(0);
     expect(rig.left(0)).toHaveLength(0);

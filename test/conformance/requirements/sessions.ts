@@ -19,9 +19,10 @@ export const sessions: Section = {
       requirement: "A RST is translated, and the state kept for a while, so that a forged one ends nothing.",
       kernel: "10 s.",
       ours: "yes",
-      note: "4 minutes, while unused ports last.",
+      note: "4 minutes; the connection is open again when its remote goes on. Gives way before a new one would be refused.",
       tests: [
         "path/lifetime > a connection that %s has reset stays for the transitory timeout, so that a forged reset ends nothing at once",
+        "path/isolation > leaves a flow that others do not get, however short ports are, and that goes on when its remote does",
         "path/tcp-windows > cannot end a connection by a RST %i bytes off",
       ],
     },

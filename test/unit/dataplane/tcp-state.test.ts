@@ -1,7 +1,15 @@
 /** The states of a connection, as sequences of segments that a middlebox sees (RFC 9293, figure 5; nf_conntrack's documented states). */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { isOpen, isOver, nextTcpState, tcpState, tcpStateNames } from "../../../src/dataplane/tcp-state.ts";
+import {
+  givesWay,
+  isOpen,
+  isOver,
+  nextStateFromUplink,
+  nextTcpState,
+  tcpState,
+  tcpStateNames,
+} from "../../../src/dataplane/tcp-state.ts";
 import { ACK, FIN, PSH, RST, SYN, URG } from "../../support/packets.ts";
 
 /** "inside" and "remote" send; the state after all segments. */
@@ -111,6 +119,42 @@ describe("a reset", () => {
   });
 });
 
+describe("a reset that comes from an uplink", () => {
+  const open = [tcpState.established, tcpState.finInside, tcpState.finRemote];
+
+  test("casts doubt on an open connection, whoever began it, and ends any other", () => {
+    for (const direction of [0, 1]) {
+      for (const flags of [RST, RST | ACK]) {
+        for (const state of open) expect(nextStateFromUplink(state, direction, flags)).toBe(tcpState.reset);
+        expect(nextStateFromUplink(tcpState.reset, direction, flags)).toBe(tcpState.reset);
+        for (const state of [tcpState.synSent, tcpState.synReceived, tcpState.closing, tcpState.timeWait])
+          expect(nextStateFromUplink(state, direction, flags)).toBe(tcpState.closed);
+      }
+    }
+  });
+
+  test("is taken back by what its remote says after it, and by nothing that the inside says", () => {
+    for (const direction of [0, 1]) {
+      expect(nextStateFromUplink(tcpState.reset, direction, ACK | PSH)).toBe(tcpState.established);
+      const half = direction === 0 ? tcpState.finInside : tcpState.finRemote;
+      expect(nextStateFromUplink(tcpState.reset, direction, FIN | ACK)).toBe(half);
+      expect(nextStateFromUplink(tcpState.reset, direction, SYN | ACK)).toBe(tcpState.reset);
+      for (const flags of [ACK, FIN | ACK, SYN | ACK])
+        expect(nextTcpState(tcpState.reset, direction, flags)).toBe(tcpState.reset);
+      expect(nextTcpState(tcpState.reset, direction, RST)).toBe(tcpState.closed);
+    }
+    expect(nextTcpState(tcpState.reset, 0, SYN), "a new connection").toBe(tcpState.synSent);
+  });
+
+  test("leaves every other segment to the table", () => {
+    for (const state of Object.values(tcpState)) {
+      if (state === tcpState.reset) continue;
+      for (const flags of [SYN, SYN | ACK, FIN | ACK, ACK])
+        expect(nextStateFromUplink(state, 1, flags)).toBe(nextTcpState(state, 1, flags));
+    }
+  });
+});
+
 describe("a connection that is over", () => {
   const over: Segment[][] = [
     [...handshake, ["inside", FIN | ACK], ["remote", FIN | ACK], ["inside", ACK]],
@@ -133,6 +177,7 @@ test("every state is open, over or transitory, and has a name", () => {
   const named = (holds: (state: number) => boolean) => states.filter(([, state]) => holds(state)).map(([name]) => name);
   expect(named(isOpen)).toEqual(["established", "finInside", "finRemote"]);
   expect(named(isOver)).toEqual(["timeWait", "closed"]);
+  expect(named(givesWay)).toEqual(["none", "synSent", "simultaneousOpen", "synReceived", "reset"]);
   expect(tcpStateNames).toHaveLength(states.length);
   expect(new Set(tcpStateNames).size).toBe(states.length);
 });
