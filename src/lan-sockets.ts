@@ -54,5 +54,5 @@ function followed(
 }
 
 function key(lan: LinkRow, uplinks: readonly UplinkSnapshot[]): string {
-  return [lan.ifindex, ...uplinks.map(({ address }) => address)].join(" ");
+  return [lan.ifindex, ...uplinks.flatMap(({ address, ipv6 }) => [address, ipv6.address])].join(" ");
 }

@@ -75,6 +75,7 @@ export function flowReport(flow: ListedFlow, config: Config): FlowReport {
 
 function uplinkReport(config: Config, snapshot: UplinkSnapshot, index: number, totals: Totals): UplinkReport {
   const { name, weight, tier } = config.uplinks[index]!;
+  const { ipv6 } = snapshot;
   const count = (which: number) => totals.sum(uplinkCounterAt(index, which));
   return {
     name,
@@ -85,6 +86,7 @@ function uplinkReport(config: Config, snapshot: UplinkSnapshot, index: number, t
     tier,
     state: snapshot.state,
     reason: snapshot.reason,
+    ipv6: { address: ipv6.address, gateway: ipv6.gateway, state: ipv6.state, reason: ipv6.reason },
     rttMs: null,
     lossRatio: null,
     flows: count(uplinkCounter.flows),

@@ -2,6 +2,7 @@
 
 import type { ListedFlow } from "./dataplane/flow-list.ts";
 import type { Forward } from "./tables/forwards.ts";
+import type { Prefix6 } from "./tables/prefix6.ts";
 
 /** Everything a worker needs to start: numbers, names and shared memory. Descriptors were opened by the main thread. */
 export interface WorkerStart {
@@ -30,6 +31,8 @@ export interface WorkerStart {
   secret: [number, number, number, number];
   /** Source of own ICMP errors, signed 32-bit. */
   errorSource: number;
+  /** What the uplinks' prefixes replace; null: nothing. */
+  insidePrefix: Prefix6 | null;
 }
 
 export type Request = { kind: "flows"; id: number; uplink: number; limit: number } | { kind: "stop" };

@@ -3,6 +3,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Config, ForwardConfig } from "./control/config-types.ts";
+import { isIpv6 } from "./control/config-values.ts";
 import type { LinkRow } from "./control/iproute.ts";
 import type { UplinkSnapshot } from "./control/uplink-snapshot.ts";
 import { balanceKey } from "./dataplane/classify.ts";
@@ -12,6 +13,7 @@ import type { Forward } from "./tables/forwards.ts";
 import { mailboxBytes } from "./tables/mailbox.ts";
 import type { SharedState } from "./tables/shared-state.ts";
 import { parseAddress, protocolTcp, protocolUdp } from "./wire/ipv4.ts";
+import { parseAddress6 } from "./wire/ipv6.ts";
 import type { WorkerStart } from "./worker-protocol.ts";
 
 const filterings = {
@@ -59,6 +61,7 @@ export function workerStarts(
     balanceKey: balanceKeys[config.balance.key],
     secret: [words[0]!, words[1]!, words[2]!, words[3]!],
     errorSource: errorSource(config),
+    insidePrefix: nat.insidePrefix ?? null,
   }));
 }
 
@@ -79,6 +82,7 @@ function errorSource({ tun }: Config): number {
 /** How to open the sockets of a LAN, on which packets for the uplinks' own addresses are met. */
 export function lanSocketOptions(config: Config, lan: LinkRow, uplinks: readonly UplinkSnapshot[]): SocketOptions {
   const addresses = uplinks.flatMap(({ address }) => (address === null ? [] : [parseAddress(address)!]));
+  const addresses6 = uplinks.flatMap(({ ipv6 }) => (ipv6.address === null ? [] : [parseAddress6(ipv6.address)!]));
   return {
     interface: lan.ifname,
     ifindex: lan.ifindex,
@@ -87,12 +91,13 @@ export function lanSocketOptions(config: Config, lan: LinkRow, uplinks: readonly
     forwards: allForwards(config),
     ...portRange(config),
     destinations: addresses,
+    destinations6: addresses6,
   };
 }
 
 /** How to open an uplink's sockets. */
 export function socketOptions(config: Config, uplink: UplinkSnapshot): SocketOptions {
-  const { interface: device, ifindex, linkHeaderBytes } = uplink;
+  const { interface: device, ifindex, linkHeaderBytes, ipv6 } = uplink;
   const index = config.uplinks.findIndex(({ name }) => name === uplink.name);
   const forwards = allForwards(config).filter(({ uplinks }) => ((uplinks >>> index) & 1) === 1);
   return {
@@ -103,6 +108,7 @@ export function socketOptions(config: Config, uplink: UplinkSnapshot): SocketOpt
     forwards,
     ...portRange(config),
     destinations: null,
+    ...(ipv6.prefix !== null && { prefix6: ipv6.prefix }),
   };
 }
 
@@ -122,7 +128,7 @@ function toForwards(config: Config, forward: ForwardConfig): Forward[] {
     protocol: protocol === "tcp" ? protocolTcp : protocolUdp,
     firstPort,
     lastPort,
-    to: parseAddress(to)!,
+    ...(isIpv6(to) ? { to: 0, to6: parseAddress6(to)! } : { to: parseAddress(to)! }),
     toPort,
   }));
 }

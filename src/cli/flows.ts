@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { maxFlowsInAnswer } from "../control/api.ts";
 import { requestJson } from "../control/client.ts";
 import type { FlowReport } from "../control/report.ts";
-import { type Column, formatAge, formatBytes, formatTable, terminalWidth } from "./format.ts";
+import { type Column, formatAge, formatBytes, formatEndpoint, formatTable, terminalWidth } from "./format.ts";
 import { chooseSocket, configOption, jsonOption, readCount, socketOption } from "./options.ts";
 
 const examples = `
@@ -25,10 +25,10 @@ interface Options {
 
 const columns: Column<FlowReport>[] = [
   { title: "PROTO", text: (flow) => flow.protocol },
-  { title: "SOURCE", text: (flow) => `${flow.source}:${flow.sourcePort}` },
-  { title: "DESTINATION", text: (flow) => `${flow.destination}:${flow.destinationPort}` },
+  { title: "SOURCE", text: (flow) => formatEndpoint(flow.source, flow.sourcePort) },
+  { title: "DESTINATION", text: (flow) => formatEndpoint(flow.destination, flow.destinationPort) },
   { title: "UPLINK", text: (flow) => flow.uplink, style: () => "bold" },
-  { title: "MAPPED", text: (flow) => `${flow.mappedAddress}:${flow.mappedPort}`, dispensable: 4 },
+  { title: "MAPPED", text: (flow) => formatEndpoint(flow.mappedAddress, flow.mappedPort), dispensable: 4 },
   { title: "STATE", text: (flow) => flow.state, dispensable: 1 },
   { title: "AGE", align: "right", text: (flow) => formatAge(flow.ageSeconds), dispensable: 3 },
   { title: "IDLE", align: "right", text: (flow) => formatAge(flow.idleSeconds), dispensable: 2 },

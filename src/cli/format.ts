@@ -26,6 +26,11 @@ export function formatPercent(ratio: number): string {
   return `${(ratio * 100).toFixed(1)}%`;
 }
 
+/** 192.0.2.10:80, [2001:db8::10]:80 (RFC 3986, section 3.2.2). */
+export function formatEndpoint(address: string, port: number): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
 /** The two largest units: 45s, 2h 04m, 3d 01h. */
 export function formatAge(seconds: number): string {
   const whole = Math.floor(seconds);

@@ -34,7 +34,10 @@ export function showStatus(
   const reasons = report.uplinks
     .filter((uplink) => uplink.state !== "up" && uplink.reason !== "")
     .map((uplink) => `${uplink.name} is ${uplink.state}: ${uplink.reason}`);
-  return [head, "", ...table, ...reasons, "", ...showFlows(report), ...showDrops(report)];
+  const reasons6 = report.uplinks
+    .filter(({ state, ipv6 }) => state === "up" && ipv6.address !== null && ipv6.state === "down")
+    .map(({ name, ipv6 }) => `IPv6 on ${name} is down: ${ipv6.reason}`);
+  return [head, "", ...table, ...reasons, ...reasons6, "", ...showFlows(report), ...showDrops(report)];
 }
 
 function toRows(report: StatusReport, earlier: { report: StatusReport; elapsedSeconds: number } | undefined): Row[] {
@@ -68,6 +71,7 @@ function chooseColumns(report: StatusReport, withRates: boolean): Column<Row>[] 
     { title: "GATEWAY", text: (row) => row.gateway ?? "-", dispensable: 5 },
   ];
   const optional: Column<Row>[] = [
+    { title: "IPV6", text: ({ ipv6 }) => (ipv6.state === "up" ? ipv6.address! : "-"), dispensable: 5 },
     { title: "TIER", align: "right", text: (row) => String(row.tier), dispensable: 1 },
     {
       title: "RTT",
@@ -84,6 +88,7 @@ function chooseColumns(report: StatusReport, withRates: boolean): Column<Row>[] 
   ];
   // A column that says the same for everyone says nothing.
   const shown = [
+    uplinks.some(({ ipv6 }) => ipv6.address !== null),
     uplinks.some((uplink) => uplink.tier !== uplinks[0]!.tier),
     uplinks.some((uplink) => uplink.rttMs !== null),
     uplinks.some((uplink) => uplink.lossRatio !== null),

@@ -1,5 +1,6 @@
 /** What a schema cannot say: how the parts of a configuration must fit each other. */
 
+import { checkIpv6 } from "./config-ipv6.ts";
 import { checkForwards, checkNatPorts } from "./config-ports.ts";
 import type { ConfigPath } from "./config-problem.ts";
 import type { ConfigReader } from "./config-reader.ts";
@@ -28,6 +29,7 @@ export function checkMeaning(reader: ConfigReader, workers: number): void {
   checkTun(reader);
   checkSteering(reader);
   checkUplinks(reader);
+  checkIpv6(reader);
   checkNatPorts(reader, workers);
   checkForwards(reader);
   checkTimeouts(reader);

@@ -1,8 +1,20 @@
 /** Ports: the translator's own, and those that are forwarded. No port may have two meanings on one uplink. */
 
+import { parseAddress6 } from "../wire/ipv6.ts";
 import type { ConfigPath } from "./config-problem.ts";
 import type { ConfigReader } from "./config-reader.ts";
-import { contains, isHostAddress, type PortRange, parseIpv4, parseNetwork, parsePortRange } from "./config-values.ts";
+import {
+  canonical6,
+  contains,
+  isHostAddress,
+  isHostAddress6,
+  isIpv6,
+  type PortRange,
+  parseIpv4,
+  parseNetwork,
+  parsePortRange,
+  splitTarget,
+} from "./config-values.ts";
 
 /** Below this, a worker whose hosts are busy has to reuse ports that remotes still remember. */
 const comfortablePortsPerWorker = 1024;
@@ -33,6 +45,7 @@ export function checkForwards(reader: ConfigReader): void {
     const rival = seen.find(
       (other) =>
         sharePorts(other.range, range) &&
+        shareFamily(reader, other.path, path) &&
         shareProtocol(reader, other.path, path) &&
         shareUplink(reader, other.path, path),
     );
@@ -76,20 +89,12 @@ function checkForwardUplinks(reader: ConfigReader, forward: ConfigPath): void {
 
 /** Where a forward leads: ADDRESS:PORT, or ADDRESS:PORT-PORT with as many ports as are forwarded. */
 function checkTarget(reader: ConfigReader, path: ConfigPath, forwarded: PortRange | undefined): void {
-  const [text = "", portText = ""] = (reader.text(path) ?? "").split(":");
-  const ports = parsePortRange(portText);
+  const target = splitTarget(reader.text(path) ?? "");
+  const ports = parsePortRange(target?.ports ?? "");
   // Of another form, which the schema reports.
-  if (ports === undefined) return;
-  const address = parseIpv4(text);
-  if (address === undefined || !isHostAddress(address))
-    reader.error(path, "does not lead to an address that a machine inside can have", "such as 192.168.10.2:80");
-  // The TUN's own address is this machine itself.
-  const tun = parseNetwork(reader.text(["tun", "address"]) ?? "");
-  if (tun !== undefined && address !== undefined && address !== tun.address && contains(tun, address))
-    reader.error(path, `lies in the TUN's own subnet ${reader.text(["tun", "address"])}`, "an inside address");
-  const uplink = reader.entries(["uplinks"]).find((entry) => reader.text([...entry, "address"]) === text);
-  if (uplink !== undefined)
-    reader.error(path, `leads to the address of uplinks[${uplink[1]}]`, "this machine's inside address, or no forward");
+  if (target === undefined || ports === undefined) return;
+  if (isIpv6(target.address)) checkAddress6(reader, path, target.address);
+  else checkAddress(reader, path, target.address);
   if (!checkPortRange(reader, path, ports, 1) || forwarded === undefined) return;
   const count = forwarded.last - forwarded.first + 1;
   if (ports.first + count - 1 > 65_535)
@@ -100,6 +105,30 @@ function checkTarget(reader: ConfigReader, path: ConfigPath, forwarded: PortRang
       `has another number of ports than the ${count} of port`,
       `${ports.first}-${ports.first + count - 1}`,
     );
+}
+
+function checkAddress(reader: ConfigReader, path: ConfigPath, text: string): void {
+  const address = parseIpv4(text);
+  if (address === undefined || !isHostAddress(address))
+    reader.error(path, "does not lead to an address that a machine inside can have", "such as 192.168.10.2:80");
+  // The TUN's own address is this machine itself.
+  const tun = parseNetwork(reader.text(["tun", "address"]) ?? "");
+  if (tun !== undefined && address !== undefined && address !== tun.address && contains(tun, address))
+    reader.error(path, `lies in the TUN's own subnet ${reader.text(["tun", "address"])}`, "an inside address");
+  const uplink = reader.entries(["uplinks"]).find((entry) => reader.text([...entry, "address"]) === text);
+  if (uplink !== undefined)
+    reader.error(path, `leads to the address of uplinks[${uplink[1]}]`, "this machine's inside address, or no forward");
+}
+
+function checkAddress6(reader: ConfigReader, path: ConfigPath, text: string): void {
+  const words = parseAddress6(text);
+  if (words === null || !isHostAddress6(words))
+    reader.error(path, "does not lead to an address that a machine inside can have", "such as [fd00::2]:80");
+  const uplink = reader
+    .entries(["uplinks"])
+    .find((entry) => canonical6(reader.text([...entry, "ipv6", "address"]) ?? "") === canonical6(text));
+  if (uplink !== undefined)
+    reader.error(path, `leads to the address of uplinks[${uplink[1]}]`, "this machine's inside address, or no forward");
 }
 
 /** True when the range is sound. */
@@ -114,6 +143,11 @@ function checkPortRange(reader: ConfigReader, path: ConfigPath, range: PortRange
 
 function sharePorts(a: PortRange, b: PortRange): boolean {
   return a.first <= b.last && b.first <= a.last;
+}
+
+function shareFamily(reader: ConfigReader, a: ConfigPath, b: ConfigPath): boolean {
+  const [first, second] = [a, b].map((path) => reader.text([...path, "to"])?.startsWith("["));
+  return first === second;
 }
 
 function shareProtocol(reader: ConfigReader, a: ConfigPath, b: ConfigPath): boolean {

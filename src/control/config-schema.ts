@@ -16,12 +16,21 @@ import { nearest } from "./nearest.ts";
 export interface RawConfig {
   tun: { name: string; address: string };
   steer: { interfaces: string[]; local: boolean };
-  uplinks: { name: string; interface: string; gateway?: string; address?: string; weight: number; tier: number }[];
+  uplinks: {
+    name: string;
+    interface: string;
+    gateway?: string;
+    address?: string;
+    ipv6: { address?: string; gateway?: string; prefix?: string } | boolean;
+    weight: number;
+    tier: number;
+  }[];
   balance: { key: BalanceKey; policy: Policy };
   nat: {
     ports: string;
     mapping: Mapping;
     filtering: Filtering;
+    insidePrefix?: string;
     timeouts: Record<"tcpEstablished" | "tcpTransitory" | "udp" | "icmp" | "other", string>;
   };
   forwards: { uplink?: string | string[]; protocol: "tcp" | "udp" | "both"; port: string | number; to: string }[];
@@ -34,7 +43,7 @@ export interface RawConfig {
 }
 
 interface SchemaNode {
-  type?: string;
+  type?: string | string[];
   errorMessage?: string;
   enum?: string[];
   minimum?: number;
@@ -48,7 +57,13 @@ const schema = JSON.parse(readFileSync(new URL("../../sluice.schema.json", impor
 export const defaultSocket = schema.properties!.control!.properties!.socket!.default as string;
 
 // strictSchema stays on, so that a typo in the schema itself is found at start and not by a user.
-const ajv = new Ajv({ allErrors: true, verbose: true, useDefaults: true, strictRequired: false });
+const ajv = new Ajv({
+  allErrors: true,
+  verbose: true,
+  useDefaults: true,
+  strictRequired: false,
+  allowUnionTypes: true,
+});
 ajv.addKeyword({ keyword: "errorMessage", schemaType: "string" });
 const validate = ajv.compile(schema);
 

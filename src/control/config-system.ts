@@ -6,9 +6,9 @@ import type { ConfigPath, Problem } from "./config-problem.ts";
 import { ConfigReader } from "./config-reader.ts";
 import type { Config, UplinkConfig } from "./config-types.ts";
 import { contains, formatIpv4, type Network, overlap, parseIpv4 } from "./config-values.ts";
-import { type LinkRow, listDefaultRoutes, listLinks } from "./iproute.ts";
+import type { LinkRow } from "./iproute.ts";
 import { nearest } from "./nearest.ts";
-import { describeUplink, type SystemState } from "./uplink-snapshot.ts";
+import { describeUplink, readSystem, type SystemState } from "./uplink-snapshot.ts";
 
 /**
  * Problems of the same shape, with the same places, as those of the file itself. `daemonRuns`: the
@@ -18,14 +18,14 @@ import { describeUplink, type SystemState } from "./uplink-snapshot.ts";
 export async function checkSystem(loaded: LoadedConfig, daemonRuns: boolean): Promise<Problem[]> {
   const { config } = loaded;
   const reader = new ConfigReader(loaded.document);
-  const [everyLink, defaultRoutes] = await Promise.all([listLinks(), listDefaultRoutes()]);
+  const { links: everyLink, ...routes } = await readSystem(config);
   const links = everyLink.filter((link) => !(daemonRuns && link.ifname === config.tun.name));
   checkTun(reader, config, links);
   for (const [index, name] of config.steer.interfaces.entries())
     checkExists(reader, ["steer", "interfaces", index], name, links);
   for (const [index, uplink] of config.uplinks.entries()) {
     const link = checkExists(reader, ["uplinks", index, "interface"], uplink.interface, links);
-    if (link !== undefined) checkUplink(reader, ["uplinks", index], uplink, link, { links, defaultRoutes });
+    if (link !== undefined) checkUplink(reader, ["uplinks", index], uplink, link, { links, ...routes });
   }
   checkLocalPorts(reader, config);
   return reader.problems;

@@ -1,9 +1,21 @@
 /** The configuration after parsing: every default filled in, every value checked. Addresses stay text, times are milliseconds. */
 
+import type { Prefix6 } from "../tables/prefix6.ts";
+
 export type BalanceKey = "five-tuple" | "source-destination" | "source" | "destination";
 export type Policy = "weighted-hash" | "least-busy" | "lowest-latency" | "failover";
 export type Mapping = "endpoint-independent" | "address-and-port-dependent";
 export type Filtering = "address-and-port-dependent" | "address-dependent" | "endpoint-independent";
+
+/** Addresses in canonical form, as the system writes them. */
+export interface UplinkIpv6Config {
+  /** Absent: the interface's primary global address. */
+  address?: string;
+  /** Absent: that of the interface's own default route. */
+  gateway?: string;
+  /** Absent: all share the uplink's address. */
+  prefix?: Prefix6;
+}
 
 export interface UplinkConfig {
   name: string;
@@ -12,6 +24,8 @@ export interface UplinkConfig {
   gateway?: string;
   /** Absent: the interface's primary address, followed when it changes. */
   address?: string;
+  /** Null: no IPv6 here. */
+  ipv6: UplinkIpv6Config | null;
   weight: number;
   tier: number;
 }
@@ -32,6 +46,7 @@ export interface ForwardConfig {
   protocols: ("tcp" | "udp")[];
   firstPort: number;
   lastPort: number;
+  /** IPv4, or IPv6 in canonical form without brackets. */
   to: string;
   /** The port there of `firstPort`; the others follow. */
   toPort: number;
@@ -44,7 +59,15 @@ export interface Config {
   steer: { interfaces: string[]; local: boolean };
   uplinks: UplinkConfig[];
   balance: { key: BalanceKey; policy: Policy };
-  nat: { firstPort: number; lastPort: number; mapping: Mapping; filtering: Filtering; timeouts: Timeouts };
+  nat: {
+    firstPort: number;
+    lastPort: number;
+    mapping: Mapping;
+    filtering: Filtering;
+    /** Absent: no uplink has a prefix. */
+    insidePrefix?: Prefix6;
+    timeouts: Timeouts;
+  };
   forwards: ForwardConfig[];
   limits: { flows: number; flowsPerHost: number };
   /** `auto` is already resolved: one per core, at most 8. */

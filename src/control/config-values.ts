@@ -1,5 +1,8 @@
 /** The small notations of the configuration file. Each reader returns undefined for what it cannot read; none throws. */
 
+import type { Prefix6 } from "../tables/prefix6.ts";
+import { formatAddress6, isForwardable, parseAddress6 } from "../wire/ipv6.ts";
+
 export interface Network {
   /** Host order, as everywhere in sluice: 192.0.2.1 is 0xc0000201. */
   address: number;
@@ -71,6 +74,54 @@ export function overlap(a: Network, b: Network): boolean {
 export function isHostAddress(address: number): boolean {
   const top = Math.floor(address / 2 ** 24);
   return top !== 0 && top !== 127 && top < 224;
+}
+
+/** An IPv6 address that one host can have and others can reach: not multicast, link-local, loopback or IPv4 in disguise. */
+export function isHostAddress6(words: readonly number[]): boolean {
+  return isForwardable(words[0]!, words[1]!, words[2]!);
+}
+
+/** IPv6 as `ip` writes it; the text itself when it is none. */
+export function canonical6(text: string): string {
+  const words = parseAddress6(text);
+  return words === null ? text : formatAddress6(words);
+}
+
+export function isIpv6(address: string): boolean {
+  return address.includes(":");
+}
+
+/** ADDRESS/LENGTH of IPv6; host bits may be set. */
+export function parsePrefix6(text: string): Prefix6 | undefined {
+  const [address = "", length = "", ...rest] = text.split("/");
+  const words = parseAddress6(address);
+  if (words === null || rest.length > 0 || !/^[0-9]{1,3}$/.test(length) || Number(length) > 128) return undefined;
+  return { words, length: Number(length) };
+}
+
+/** The prefix without the bits beyond its length. */
+export function network6({ words, length }: Prefix6): Prefix6 {
+  const kept = words.map((word, i) => {
+    const bits = Math.min(Math.max(length - 32 * i, 0), 32);
+    // A shift by 32 would shift by 0.
+    return bits === 0 ? 0 : word & (-1 << (32 - bits));
+  });
+  return { words: kept, length };
+}
+
+export function formatPrefix6({ words, length }: Prefix6): string {
+  return `${formatAddress6(words)}/${length}`;
+}
+
+export function contains6(prefix: Prefix6, words: readonly number[]): boolean {
+  return formatPrefix6(network6({ words, length: prefix.length })) === formatPrefix6(network6(prefix));
+}
+
+/** What a forward leads to: ADDRESS:PORTS or [ADDRESS]:PORTS, as two texts; undefined for anything else. */
+export function splitTarget(text: string): { address: string; ports: string } | undefined {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):([^:]+)$/.exec(text);
+  if (match === null) return undefined;
+  return { address: match[1] ?? match[2]!, ports: match[3]! };
 }
 
 /** 8080, "8080" or "8000-8010"; the order and size of the numbers are the caller's to judge. */

@@ -14,8 +14,16 @@ import { checkNotYet } from "./config-not-yet.ts";
 import { ConfigError, type Problem } from "./config-problem.ts";
 import { ConfigReader } from "./config-reader.ts";
 import { checkSchema, type RawConfig } from "./config-schema.ts";
-import type { Config, ForwardConfig, UplinkConfig } from "./config-types.ts";
-import { formatIpv4, parseDurationMs, parseNetwork, parsePortRange } from "./config-values.ts";
+import type { Config, ForwardConfig, UplinkConfig, UplinkIpv6Config } from "./config-types.ts";
+import {
+  canonical6,
+  formatIpv4,
+  parseDurationMs,
+  parseNetwork,
+  parsePortRange,
+  parsePrefix6,
+  splitTarget,
+} from "./config-values.ts";
 
 export { ConfigError, formatProblem, type Problem } from "./config-problem.ts";
 
@@ -72,6 +80,7 @@ function toConfig(raw: RawConfig, file: string): Config {
       lastPort: ports.last,
       mapping: raw.nat.mapping,
       filtering: raw.nat.filtering,
+      ...(raw.nat.insidePrefix !== undefined && { insidePrefix: parsePrefix6(raw.nat.insidePrefix)! }),
       timeouts: {
         tcpEstablishedMs: parseDurationMs(timeouts.tcpEstablished)!,
         tcpTransitoryMs: parseDurationMs(timeouts.tcpTransitory)!,
@@ -97,21 +106,33 @@ function toUplink(raw: RawConfig["uplinks"][number]): UplinkConfig {
     interface: raw.interface,
     weight,
     tier,
+    ipv6: toIpv6(raw.ipv6),
     ...(gateway !== undefined && { gateway }),
     ...(address !== undefined && { address }),
   };
 }
 
+function toIpv6(raw: RawConfig["uplinks"][number]["ipv6"]): UplinkIpv6Config | null {
+  if (raw === false) return null;
+  if (raw === true) return {};
+  const { address, gateway, prefix } = raw;
+  return {
+    ...(address !== undefined && { address: canonical6(address) }),
+    ...(gateway !== undefined && { gateway: canonical6(gateway) }),
+    ...(prefix !== undefined && { prefix: parsePrefix6(prefix)! }),
+  };
+}
+
 function toForward(raw: RawConfig["forwards"][number], uplinks: RawConfig["uplinks"]): ForwardConfig {
   const port = parsePortRange(raw.port)!;
-  const [to = "", toPorts = ""] = raw.to.split(":");
+  const target = splitTarget(raw.to)!;
   return {
     uplinks: raw.uplink === undefined ? uplinks.map(({ name }) => name) : [raw.uplink].flat(),
     protocols: raw.protocol === "both" ? ["tcp", "udp"] : [raw.protocol],
     firstPort: port.first,
     lastPort: port.last,
-    to,
-    toPort: parsePortRange(toPorts)!.first,
+    to: canonical6(target.address),
+    toPort: parsePortRange(target.ports)!.first,
   };
 }
 

@@ -16,6 +16,9 @@
  * its later fragments are dropped as well. Those that overtake their first, or find the set full, are
  * left to the kernel's queue, which is bounded: harmless.
  *
+ * Of IPv6 the same: for the uplink's address the ports, fragments remembered by source and identification. The
+ * whole of an uplink's prefix is dropped: the kernel would forward it to whoever has such an address inside.
+ *
  * ICMP is left alone. Echo replies that match no socket are dropped by the kernel without an answer.
  * For errors about translated flows it finds no socket either and only counts them; a frag-needed
  * makes a path MTU exception only by way of the socket it concerns (held by a test).
@@ -24,6 +27,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { CommandError, commandEnvironment, run, startFailure } from "./command.ts";
 import type { Config } from "./config-types.ts";
+import { formatPrefix6, isIpv6 } from "./config-values.ts";
 import type { UplinkSnapshot } from "./uplink-snapshot.ts";
 
 export interface Firewall {
@@ -56,17 +60,19 @@ export async function openFirewall(
   let generation = 0;
   let shown = "";
   const refresh = async (current: readonly UplinkSnapshot[]) => {
-    const doors = current.filter((uplink) => uplink.present && uplink.address !== null);
-    const wanted = doors.map((door) => `${door.interface} ${door.ifindex} ${door.address}`).join(", ");
+    const doors = current.filter(({ present, address, ipv6 }) => present && (address ?? ipv6.address) !== null);
+    const wanted = doors
+      .map((door) => `${door.interface} ${door.ifindex} ${door.address} ${door.ipv6.address}`)
+      .join(", ");
     if (generation > 0 && wanted === shown) return;
     generation++;
     const chains = doors.map((door, index) => ({
       // New names with every generation: seeing them tells that the table is the new one.
       name: `uplink_${index}_${generation}`,
       device: door.interface,
-      address: door.address!,
-      tcpPorts: translatedPorts(config, door.name, "tcp"),
-      udpPorts: translatedPorts(config, door.name, "udp"),
+      ...(door.address !== null && { ipv4: guardOf(config, door.name, door.address) }),
+      ...(door.ipv6.address !== null && { ipv6: guardOf(config, door.name, door.ipv6.address) }),
+      ...(door.ipv6.prefix !== null && { prefix6: formatPrefix6(door.ipv6.prefix) }),
     }));
     // What a host inside sends there is turned back by sluice, not answered here.
     const lanChains = config.steer.interfaces.map((device, index) => ({ name: `lan_${index}_${generation}`, device }));
@@ -104,6 +110,13 @@ export function tableName(tun: string): string {
 interface Chain {
   readonly name: string;
   readonly device: string;
+  readonly ipv4?: Guard;
+  readonly ipv6?: Guard;
+  readonly prefix6?: string;
+}
+
+/** What the kernel's stack is kept from at one address. */
+interface Guard {
   readonly address: string;
   /** As nft writes sets: "16384-32767, 8080". */
   readonly tcpPorts: string;
@@ -115,33 +128,54 @@ interface LanChain {
   readonly device: string;
 }
 
+function guardOf(config: Config, uplink: string, address: string): Guard {
+  const portsOf = (protocol: "tcp" | "udp") => translatedPorts(config, uplink, protocol, isIpv6(address));
+  return { address, tcpPorts: portsOf("tcp"), udpPorts: portsOf("udp") };
+}
+
 /** The NAT range, and what is forwarded on this uplink. */
-function translatedPorts({ nat, forwards }: Config, uplink: string, protocol: "tcp" | "udp"): string {
+function translatedPorts({ nat, forwards }: Config, uplink: string, protocol: "tcp" | "udp", ipv6: boolean): string {
   const forwarded = forwards.filter(
-    ({ uplinks, protocols }) => uplinks.includes(uplink) && protocols.includes(protocol),
+    ({ uplinks, protocols, to }) => uplinks.includes(uplink) && protocols.includes(protocol) && isIpv6(to) === ipv6,
   );
   return [nat, ...forwarded].map(({ firstPort, lastPort }) => `${firstPort}-${lastPort}`).join(", ");
 }
 
 /** The whole table on one line, which nft applies in one transaction. */
 export function tableText(table: string, chains: readonly Chain[], lanChains: readonly LanChain[]): string {
-  const set = `set fragments { typeof ${fragmentKey}; flags dynamic,timeout; timeout 30s; size ${fragmentSetSize}; }`;
-  return `table netdev ${table} { flags owner; ${set}; ${[...chains.map(chainText), ...lanChains.map((lan) => lanText(lan, chains))].join("")}}`;
+  const sets = [
+    ["fragments", fragmentKey],
+    ["fragments6", fragmentKey6],
+  ].map(
+    ([name, key]) => `set ${name} { typeof ${key}; flags dynamic,timeout; timeout 30s; size ${fragmentSetSize}; }; `,
+  );
+  return `table netdev ${table} { flags owner; ${sets.join("")}${[...chains.map(chainText), ...lanChains.map((lan) => lanText(lan, chains))].join("")}}`;
 }
 
 const fragmentKey = "ip saddr . ip id . ip protocol";
+const fragmentKey6 = "ip6 saddr . frag id";
 /** Before any rule about ports, or nft takes the payload of later fragments for ports (seen on Linux 6.18). */
 const acceptLaterFragments = "ip frag-off & 0x1fff != 0 accept";
+const acceptLaterFragments6 = "frag frag-off != 0 accept";
 
 function hookText(hook: "ingress" | "egress", device: string): string {
   if (!/^[^\s"\\*/]{1,15}$/.test(device)) throw new Error(`nft cannot be given the interface name ${device}`);
   return `type filter hook ${hook} device "${device}" priority ${hookPriority}; policy accept`;
 }
 
-function chainText({ name, device, address, tcpPorts, udpPorts }: Chain): string {
-  const translated = [`ip protocol tcp th dport { ${tcpPorts} }`, `ip protocol udp th dport { ${udpPorts} }`];
+function chainText({ name, device, ipv4, ipv6, prefix6 }: Chain): string {
   const rules = [
     hookText("ingress", device),
+    ...(ipv4 === undefined ? [] : guardRules(ipv4)),
+    ...(prefix6 === undefined ? [] : [`ip6 daddr ${prefix6} drop`]),
+    ...(ipv6 === undefined ? [] : guardRules6(ipv6)),
+  ];
+  return `chain ${name} { ${rules.join("; ")}; }; ${egressText(name, device)}`;
+}
+
+function guardRules({ address, tcpPorts, udpPorts }: Guard): string[] {
+  const translated = [`ip protocol tcp th dport { ${tcpPorts} }`, `ip protocol udp th dport { ${udpPorts} }`];
+  return [
     `ip daddr != ${address} accept`,
     // Nearly every packet ends here: whole, and for a translated port.
     ...translated.map((ports) => `ip frag-off & 0x3fff == 0 ${ports} drop`),
@@ -152,20 +186,39 @@ function chainText({ name, device, address, tcpPorts, udpPorts }: Chain): string
     ...translated.map((ports) => `ip frag-off & 0x2000 != 0 ${ports} update @fragments { ${fragmentKey} }`),
     ...translated.map((ports) => `ip frag-off & 0x2000 != 0 ${ports} drop`),
   ];
-  return `chain ${name} { ${rules.join("; ")}; }; ${egressText(name, device)}`;
+}
+
+/** `meta l4proto` and `th` look behind extension headers. */
+function guardRules6({ address, tcpPorts, udpPorts }: Guard): string[] {
+  const translated = [`meta l4proto tcp th dport { ${tcpPorts} }`, `meta l4proto udp th dport { ${udpPorts} }`];
+  return [
+    `ip6 daddr != ${address} accept`,
+    `frag frag-off != 0 ${fragmentKey6} @fragments6 drop`,
+    acceptLaterFragments6,
+    ...translated.map((ports) => `frag more-fragments 1 ${ports} update @fragments6 { ${fragmentKey6} }`),
+    ...translated.map((ports) => `meta protocol ip6 ${ports} drop`),
+  ];
 }
 
 function lanText({ name, device }: LanChain, uplinks: readonly Chain[]): string {
-  const rules = uplinks.flatMap(({ address, tcpPorts, udpPorts }) => [
-    `ip daddr ${address} ip protocol tcp th dport { ${tcpPorts} } drop`,
-    `ip daddr ${address} ip protocol udp th dport { ${udpPorts} } drop`,
+  const rules = uplinks.flatMap(({ ipv4, ipv6 }) => [
+    ...(ipv4 === undefined ? [] : lanRules("ip", "ip protocol", ipv4)),
+    ...(ipv6 === undefined ? [] : lanRules("ip6", "meta l4proto", ipv6)),
   ]);
-  return `chain ${name} { ${[hookText("ingress", device), acceptLaterFragments, ...rules].join("; ")}; }; `;
+  const first = [hookText("ingress", device), acceptLaterFragments, acceptLaterFragments6];
+  return `chain ${name} { ${[...first, ...rules].join("; ")}; }; `;
+}
+
+function lanRules(family: string, protocol: string, { address, tcpPorts, udpPorts }: Guard): string[] {
+  return [
+    `${family} daddr ${address} ${protocol} tcp th dport { ${tcpPorts} } drop`,
+    `${family} daddr ${address} ${protocol} udp th dport { ${udpPorts} } drop`,
+  ];
 }
 
 /** Nobody here says "protocol unreachable" to GRE, ESP or SCTP that is for a host inside. */
 function egressText(name: string, device: string): string {
-  return `chain ${egressName(name)} { ${hookText("egress", device)}; icmp type destination-unreachable icmp code prot-unreachable drop; }; `;
+  return `chain ${egressName(name)} { ${hookText("egress", device)}; icmp type destination-unreachable icmp code prot-unreachable drop; icmpv6 type parameter-problem icmpv6 code 1 drop; }; `;
 }
 
 function egressName(name: string): string {

@@ -6,6 +6,7 @@
  * wanted and what is there have the same shape, hence the difference is a set difference.
  */
 
+import { existsSync } from "node:fs";
 import { CommandError, run, runJson } from "./command.ts";
 
 /** The origin that rules and routes of sluice show (`proto 83` in `ip rule`); free in iproute2's rt_protos. */
@@ -34,6 +35,18 @@ export interface Route {
 
 export const mainTable = 254;
 
+/** As `ip` wants it to be named. */
+export type Family = "-4" | "-6";
+
+/** Whether this kernel speaks IPv6 at all; what it has switched off is another question. */
+export function hasIpv6(): boolean {
+  return existsSync("/proc/net/if_inet6");
+}
+
+export function familyOf(address: string): Family {
+  return address.includes(":") ? "-6" : "-4";
+}
+
 /** A row of `ip -json -details addr`. */
 export interface LinkRow {
   ifindex: number;
@@ -54,6 +67,11 @@ export interface AddressRow {
   prefixlen: number;
   scope: string;
   secondary?: boolean;
+  /** Of IPv6. */
+  tentative?: boolean;
+  dadfailed?: boolean;
+  deprecated?: boolean;
+  temporary?: boolean;
 }
 
 /** A default route out of a device; of a multipath route, each hop counts as one. */
@@ -97,62 +115,68 @@ export async function ip(...args: string[]): Promise<void> {
 }
 
 /** Rules with sluice's protocol number within the priorities. */
-export async function listOwnRules(firstPriority: number, lastPriority: number): Promise<Rule[]> {
-  const rows = await ruleRows();
+export async function listOwnRules(family: Family, firstPriority: number, lastPriority: number): Promise<Rule[]> {
+  const rows = await ruleRows(family);
   return rows
     .filter((row) => row.protocol === String(protocol) && row.priority >= firstPriority && row.priority <= lastPriority)
     .map(toRule);
 }
 
-/** The priorities that have a rule, whoever set it, and the tables that rules refer to. */
+/** The priorities that have a rule, whoever set it and of whatever family, and the tables that rules refer to. */
 export async function usedByRules(): Promise<{ priorities: Set<number>; tables: Set<number> }> {
-  const rows = await ruleRows();
+  const rows = (await Promise.all(families().map(ruleRows))).flat();
   return {
     priorities: new Set(rows.map((row) => row.priority)),
     tables: new Set(rows.map((row) => Number(row.table))),
   };
 }
 
-export async function addRule(rule: Rule): Promise<void> {
-  await ip("-4", "rule", "add", ...ruleArguments(rule));
+export async function addRule(family: Family, rule: Rule): Promise<void> {
+  await ip(family, "rule", "add", ...ruleArguments(rule));
 }
 
-export async function removeRule(rule: Rule): Promise<void> {
-  await unlessGone(ip("-4", "rule", "del", ...ruleArguments(rule)));
+export async function removeRule(family: Family, rule: Rule): Promise<void> {
+  await unlessGone(ip(family, "rule", "del", ...ruleArguments(rule)));
 }
 
-/** Removes sluice's rules within the priorities; none there is fine. */
+/** Removes sluice's rules within the priorities, of both families; none there is fine. */
 export async function removeOwnRules(firstPriority: number, lastPriority: number): Promise<void> {
-  for (const rule of await listOwnRules(firstPriority, lastPriority)) await removeRule(rule);
+  for (const family of families())
+    for (const rule of await listOwnRules(family, firstPriority, lastPriority)) await removeRule(family, rule);
 }
 
 /** Routes with sluice's protocol number within the tables. */
-export async function listOwnRoutes(firstTable: number, lastTable: number): Promise<Route[]> {
+export async function listOwnRoutes(family: Family, firstTable: number, lastTable: number): Promise<Route[]> {
   const rows = await runJson<RouteRow[]>(
     "ip",
-    ["-4", "-N", "-json", "route", "show", "table", "all", "protocol", String(protocol)],
+    [family, "-N", "-json", "route", "show", "table", "all", "protocol", String(protocol)],
     [],
   );
   return rows.map(toRoute).filter((route) => route.table >= firstTable && route.table <= lastTable);
 }
 
-export async function addRoute(route: Route): Promise<void> {
-  await ip("-4", "route", "replace", ...routeArguments(route));
+export async function addRoute(family: Family, route: Route): Promise<void> {
+  await ip(family, "route", "replace", ...routeArguments(route));
 }
 
-export async function removeRoute(route: Route): Promise<void> {
-  await unlessGone(ip("-4", "route", "del", ...routeArguments(route)));
+export async function removeRoute(family: Family, route: Route): Promise<void> {
+  await unlessGone(ip(family, "route", "del", ...routeArguments(route)));
 }
 
-/** Removes sluice's routes within the tables; none there is fine. */
+/** Removes sluice's routes within the tables, of both families; none there is fine. */
 export async function removeOwnRoutes(firstTable: number, lastTable: number): Promise<void> {
-  for (const route of await listOwnRoutes(firstTable, lastTable)) await removeRoute(route);
+  for (const family of families())
+    for (const route of await listOwnRoutes(family, firstTable, lastTable)) await removeRoute(family, route);
 }
 
-/** Whether a table holds no route of anybody. */
+/** Whether a table holds no route of anybody, of either family. */
 export async function tableIsEmpty(table: number): Promise<boolean> {
+  return (await Promise.all(families().map((family) => isEmpty(family, table)))).every(Boolean);
+}
+
+async function isEmpty(family: Family, table: number): Promise<boolean> {
   try {
-    return (await run("ip", ["-4", "route", "show", "table", String(table)])).trim() === "";
+    return (await run("ip", [family, "route", "show", "table", String(table)])).trim() === "";
   } catch (error) {
     if (error instanceof Error && error.message.includes("FIB table does not exist")) return true;
     throw error;
@@ -160,8 +184,8 @@ export async function tableIsEmpty(table: number): Promise<boolean> {
 }
 
 /** Default routes that others set, in every table. */
-export async function listDefaultRoutes(): Promise<DefaultRoute[]> {
-  const rows = await runJson<RouteRow[]>("ip", ["-4", "-N", "-json", "route", "show", "default", "table", "all"], []);
+export async function listDefaultRoutes(family: Family): Promise<DefaultRoute[]> {
+  const rows = await runJson<RouteRow[]>("ip", [family, "-N", "-json", "route", "show", "default", "table", "all"], []);
   const unicast = rows.filter(
     (row) => row.protocol !== String(protocol) && row.type === undefined && row.dst === "default",
   );
@@ -181,7 +205,7 @@ export async function listDefaultRoutes(): Promise<DefaultRoute[]> {
   );
 }
 
-/** Every link with its IPv4 addresses. */
+/** Every link with its addresses. */
 export function listLinks(): Promise<LinkRow[]> {
   return runJson<LinkRow[]>("ip", ["-json", "-details", "addr", "show"], []);
 }
@@ -191,7 +215,7 @@ export function ruleArguments(rule: Rule): string[] {
   const { action } = rule;
   return [
     ...["pref", String(rule.priority), "protocol", String(protocol)],
-    ...(rule.from === undefined ? [] : ["from", `${rule.from}/32`]),
+    ...(rule.from === undefined ? [] : ["from", `${rule.from}/${familyOf(rule.from) === "-6" ? 128 : 32}`]),
     ...(rule.iif === undefined ? [] : ["iif", rule.iif]),
     ...(rule.oif === undefined ? [] : ["oif", rule.oif]),
     ...(typeof action === "string" ? ["type", action] : ["lookup", String(action.table)]),
@@ -223,8 +247,13 @@ async function unlessGone(removal: Promise<void>): Promise<void> {
   }
 }
 
-function ruleRows(): Promise<RuleRow[]> {
-  return runJson<RuleRow[]>("ip", ["-4", "-N", "-json", "rule", "show"], []);
+/** Those that the kernel speaks. */
+export function families(): Family[] {
+  return hasIpv6() ? ["-4", "-6"] : ["-4"];
+}
+
+function ruleRows(family: Family): Promise<RuleRow[]> {
+  return runJson<RuleRow[]>("ip", [family, "-N", "-json", "rule", "show"], []);
 }
 
 function toRule(row: RuleRow): Rule {

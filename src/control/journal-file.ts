@@ -23,6 +23,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { parseAddress6 } from "../wire/ipv6.ts";
 import { parseIpv4 } from "./config-values.ts";
 import type { ManagedNeighbour } from "./neighbour.ts";
 import { isPortList, type ReservedPorts } from "./reserved-ports.ts";
@@ -144,9 +145,7 @@ function isEntry(entry: JournalEntry | null): boolean {
     case "routes":
       return isRange(entry.firstTable, entry.lastTable, firstFreeTable, 2 ** 31);
     case "neighbour":
-      return (
-        isInterfaceName(entry.interface) && typeof entry.gateway === "string" && parseIpv4(entry.gateway) !== undefined
-      );
+      return isInterfaceName(entry.interface) && typeof entry.gateway === "string" && isAddress(entry.gateway);
     case "reservedPorts":
       return (
         isRange(entry.firstPort, entry.lastPort, 1, 65_535) &&
@@ -156,6 +155,10 @@ function isEntry(entry: JournalEntry | null): boolean {
     default:
       return false;
   }
+}
+
+function isAddress(text: string): boolean {
+  return parseIpv4(text) !== undefined || parseAddress6(text) !== null;
 }
 
 function isRange(first: unknown, last: unknown, low: number, high: number): boolean {

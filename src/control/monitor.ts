@@ -16,18 +16,7 @@ const longestRestartMs = 30_000;
 const healthyMs = 60_000;
 
 const program = "setpriv";
-const programArguments = [
-  "--pdeathsig",
-  "KILL",
-  "ip",
-  "-4",
-  "-oneline",
-  "monitor",
-  "link",
-  "address",
-  "neigh",
-  "route",
-];
+const programArguments = ["--pdeathsig", "KILL", "ip", "-oneline", "monitor", "link", "address", "neigh", "route"];
 
 export class Monitor {
   readonly #interfaces: readonly string[];

@@ -8,6 +8,7 @@
  */
 
 import { run, runJson } from "./command.ts";
+import { familyOf } from "./iproute.ts";
 
 export interface Neighbour {
   /** Null while the kernel does not know it. */
@@ -61,7 +62,11 @@ export async function unmanageNeighbour(neighbour: ManagedNeighbour): Promise<vo
 
 async function readRow(device: string, gateway: string): Promise<NeighbourRow | undefined> {
   try {
-    const rows = await runJson<NeighbourRow[]>("ip", ["-4", "-json", "neigh", "show", gateway, "dev", device], []);
+    const rows = await runJson<NeighbourRow[]>(
+      "ip",
+      [familyOf(gateway), "-json", "neigh", "show", gateway, "dev", device],
+      [],
+    );
     return rows.find((row) => row.dst === gateway);
   } catch (error) {
     if (error instanceof Error && error.message.includes("Cannot find device")) return undefined;

@@ -1,10 +1,12 @@
 /** Hands the uplinks' state to the workers. */
 
 import { type SharedState, uplinkWord, uplinkWords } from "../tables/shared-state.ts";
+import { parseAddress6 } from "../wire/ipv6.ts";
 import { parseIpv4 } from "./config-values.ts";
 import { needsGatewayMac, type UplinkSnapshot } from "./uplink-snapshot.ts";
 
 const etherTypeIpv4 = [0x08, 0x00];
+const etherTypeIpv6 = [0x86, 0xdd];
 
 /** Writes one row per uplink, and nothing when no row changes: a new generation has every worker copy them. */
 export function publishUplinks(snapshots: readonly UplinkSnapshot[], shared: SharedState): void {
@@ -21,9 +23,22 @@ function writeRow(snapshot: UplinkSnapshot, row: Int32Array): void {
   row[uplinkWord.ready] = snapshot.state === "up" ? 1 : 0;
   row[uplinkWord.address] = snapshot.address === null ? 0 : parseIpv4(snapshot.address)!;
   row[uplinkWord.mtu] = snapshot.mtu;
-  if (!needsGatewayMac(snapshot) || snapshot.gatewayMac === null || snapshot.macAddress === null) return;
-  const header = [...macBytes(snapshot.gatewayMac), ...macBytes(snapshot.macAddress), ...etherTypeIpv4];
-  new Uint8Array(row.buffer, row.byteOffset + uplinkWord.linkHeader * 4, header.length).set(header);
+  const { ipv6 } = snapshot;
+  row[uplinkWord.ready6] = ipv6.state === "up" ? 1 : 0;
+  if (ipv6.address !== null) row.set(parseAddress6(ipv6.address)!, uplinkWord.address6);
+  if (ipv6.prefix !== null) {
+    row.set(ipv6.prefix.words, uplinkWord.prefix6);
+    row[uplinkWord.prefix6Length] = ipv6.prefix.length;
+  }
+  if (!needsGatewayMac(snapshot)) return;
+  writeHeader(row, uplinkWord.linkHeader, snapshot.gatewayMac, snapshot.macAddress, etherTypeIpv4);
+  writeHeader(row, uplinkWord.linkHeader6, ipv6.gatewayMac, snapshot.macAddress, etherTypeIpv6);
+}
+
+function writeHeader(row: Int32Array, word: number, to: string | null, from: string | null, etherType: number[]): void {
+  if (to === null || from === null) return;
+  const header = [...macBytes(to), ...macBytes(from), ...etherType];
+  new Uint8Array(row.buffer, row.byteOffset + word * 4, header.length).set(header);
 }
 
 function macBytes(mac: string): number[] {

@@ -12,6 +12,8 @@ export interface UplinkReport {
   state: UplinkState;
   /** Why it is in that state, in words: "carrier", "no address", "interface missing". Empty when up. */
   reason: string;
+  /** Address, gateway and state above are IPv4's. `address` is null as long as the interface has none. */
+  ipv6: { address: string | null; gateway: string | null; state: "up" | "down"; reason: string };
   rttMs: number | null;
   lossRatio: number | null;
   flows: number;

@@ -27,6 +27,11 @@
  * Rule 3 stands for "nothing leaves untranslated": what the translator hands back is for the inside,
  * and if main has lost the way there, its default would send it out of an uplink.
  *
+ * IPv6 has the same rules, priorities and tables, as long as some uplink has an address: a machine without IPv6
+ * uplinks keeps its IPv6 as it is. What is between neighbours (multicast, link-local) is never steered. The TUN has an
+ * address of its own there too, a deprecated one, which only its default route gives to the machine's own
+ * connections: the kernel would choose an uplink's address, and rule 4 would send them out untranslated.
+ *
  * The rest is built so that a killed process leaves ordinary routing: T's default leaves with the
  * TUN, and a rule on a table without a route falls through to main. T throws multicast and the
  * limited broadcast back to main, as they mean the local network. `failMode: closed` adds a default
@@ -34,8 +39,8 @@
  */
 
 import type { Config } from "./config-types.ts";
-import { contains, parseNetwork } from "./config-values.ts";
-import { mainTable, type Route, type Rule } from "./iproute.ts";
+import { canonical6, contains, contains6, isIpv6, parseNetwork, parsePrefix6 } from "./config-values.ts";
+import { type Family, familyOf, mainTable, type Route, type Rule } from "./iproute.ts";
 import type { UplinkSnapshot } from "./uplink-snapshot.ts";
 
 /** The priorities and tables of one instance; several instances take different slots. */
@@ -57,64 +62,103 @@ export function slotAt(index: number): Slot {
   };
 }
 
-export function planRules(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot): Rule[] {
+/** Whether IPv6 is to be steered at all. */
+export function steersIpv6(uplinks: readonly UplinkSnapshot[]): boolean {
+  return uplinks.some(({ ipv6 }) => ipv6.address !== null);
+}
+
+/** The TUN's IPv6 address: unique local, and another one for every TUN's IPv4 address. */
+export function tunAddress6({ tun }: Config): string {
+  return canonical6(`fd73:6c75:6963:65::${tun.address}`);
+}
+
+export function planRules(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot, family: Family): Rule[] {
+  if (family === "-6" && !steersIpv6(uplinks)) return [];
   const at = (number: number) => slot.firstPriority + number - 1;
   const steered = { table: slot.firstTable };
   const rules: Rule[] = [];
   uplinks.forEach((uplink, index) => {
     const table = slot.firstTable + 1 + index;
     rules.push({ priority: at(5), oif: uplink.interface, action: { table } });
-    if (uplink.address === null) return;
-    rules.push({ priority: at(1), from: uplink.address, iif: "lo", action: { table, suppressPrefixLength: 0 } });
-    rules.push({ priority: at(4), from: uplink.address, iif: "lo", action: { table } });
+    const { address } = pathOf(uplink, family);
+    if (address === null) return;
+    rules.push({ priority: at(1), from: address, iif: "lo", action: { table, suppressPrefixLength: 0 } });
+    rules.push({ priority: at(4), from: address, iif: "lo", action: { table } });
   });
   rules.push({ priority: at(2), action: { table: mainTable, suppressPrefixLength: 0 } });
   rules.push({ priority: at(3), iif: config.tun.name, action: "blackhole" });
   for (const lan of config.steer.interfaces) rules.push({ priority: at(6), iif: lan, action: steered });
   if (config.steer.local) rules.push({ priority: at(7), iif: "lo", action: steered });
-  else for (const from of forwardTargets(config)) rules.push({ priority: at(7), from, iif: "lo", action: steered });
+  else
+    for (const from of forwardTargets(config, family))
+      rules.push({ priority: at(7), from, iif: "lo", action: steered });
   return rules.sort((a, b) => a.priority - b.priority);
 }
 
 /** Where forwards lead. Of those only this machine's own addresses ever match `iif lo`. */
-function forwardTargets(config: Config): string[] {
-  return [...new Set(config.forwards.map(({ to }) => to))];
+function forwardTargets(config: Config, family: Family): string[] {
+  return [...new Set(config.forwards.map(({ to }) => to).filter((to) => familyOf(to) === family))];
 }
 
-export function planRoutes(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot): Route[] {
+/** What an uplink has of one family. */
+interface Path {
+  readonly address: string | null;
+  readonly gateway: string | null;
+  readonly network: string | null;
+  readonly reason: string;
+}
+
+function pathOf(uplink: UplinkSnapshot, family: Family): Path {
+  return family === "-4" ? uplink : uplink.ipv6;
+}
+
+/** What means the neighbourhood, in each family: multicast, and limited broadcast or link-local. */
+const neighbourhood = { "-4": ["224.0.0.0/4", "255.255.255.255"], "-6": ["fe80::/10", "ff00::/8"] };
+
+export function planRoutes(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot, family: Family): Route[] {
+  if (family === "-6" && !steersIpv6(uplinks)) return [];
   const table = slot.firstTable;
+  const source = family === "-4" ? config.tun.address : tunAddress6(config);
   return [
-    { table, type: "throw", destination: "224.0.0.0/4" },
-    { table, type: "throw", destination: "255.255.255.255" },
+    ...neighbourhood[family].map((destination) => ({ table, type: "throw", destination }) as const),
     ...(config.failMode === "closed"
       ? [{ table, type: "unreachable", destination: "default", metric: 4_294_967_295 } as const]
       : []),
-    { table, type: "unicast", destination: "default", device: config.tun.name, source: config.tun.address },
-    ...uplinks.flatMap((uplink, index) => uplinkRoutes(uplink, uplinks, table + 1 + index)),
+    { table, type: "unicast", destination: "default", device: config.tun.name, source },
+    ...uplinks.flatMap((uplink, index) => uplinkRoutes(uplink, uplinks, table + 1 + index, family)),
   ];
 }
 
 /** An uplink's own table; empty while the kernel would refuse its routes. */
-function uplinkRoutes(uplink: UplinkSnapshot, uplinks: readonly UplinkSnapshot[], table: number): Route[] {
-  const { address, gateway, network } = uplink;
+function uplinkRoutes(
+  uplink: UplinkSnapshot,
+  uplinks: readonly UplinkSnapshot[],
+  table: number,
+  family: Family,
+): Route[] {
+  const { address, gateway, network, reason } = pathOf(uplink, family);
   if (!uplink.present || !uplink.adminUp || address === null) return [];
-  if (gateway === null && uplink.reason === "no gateway") return [];
+  if (gateway === null && reason === "no gateway") return [];
   const direct = { table, type: "unicast", device: uplink.interface, source: address } as const;
   const onward = gateway === null ? direct : { ...direct, gateway };
   return [
     ...(network === null ? [] : [{ ...direct, destination: network }]),
-    ...otherNetworks(uplink, uplinks).map((destination) => ({ ...onward, destination })),
+    ...otherNetworks(network, uplinks, family).map((destination) => ({ ...onward, destination })),
     { ...onward, destination: "default" },
   ];
 }
 
 /** Networks of the other uplinks, without those that lie within this one's own. */
-function otherNetworks(uplink: UplinkSnapshot, uplinks: readonly UplinkSnapshot[]): string[] {
-  const networks = new Set(uplinks.map((other) => other.network).filter((network) => network !== null));
-  return [...networks].filter((network) => uplink.network === null || !liesWithin(network, uplink.network));
+function otherNetworks(own: string | null, uplinks: readonly UplinkSnapshot[], family: Family): string[] {
+  const networks = new Set(uplinks.map((other) => pathOf(other, family).network).filter((network) => network !== null));
+  return [...networks].filter((network) => own === null || !liesWithin(network, own));
 }
 
 function liesWithin(inner: string, outer: string): boolean {
+  if (isIpv6(inner)) {
+    const [a, b] = [parsePrefix6(inner)!, parsePrefix6(outer)!];
+    return a.length >= b.length && contains6(b, a.words);
+  }
   const a = parseNetwork(inner)!;
   const b = parseNetwork(outer)!;
   return a.prefixLength >= b.prefixLength && contains(b, a.address);

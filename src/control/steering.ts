@@ -13,6 +13,7 @@ import type { Config } from "./config-types.ts";
 import {
   addRoute,
   addRule,
+  type Family,
   ip,
   listLinks,
   listOwnRoutes,
@@ -112,7 +113,8 @@ function ruleAndRouteEntries({ firstPriority, firstTable }: Slot): JournalEntry[
 /** Address, size and switches, then up. All of it goes when the TUN is closed. */
 async function setUpTun(config: Config, uplinks: readonly UplinkSnapshot[]): Promise<void> {
   const { name, address, prefixLength } = config.tun;
-  // Before it is up, or the kernel gives it a link-local IPv6 address and solicits routers through it.
+  // Or the kernel gives it a link-local IPv6 address when it is up, and solicits routers through it.
+  setOnTun("ipv6", name, "addr_gen_mode", "1");
   setOnTun("ipv6", name, "disable_ipv6", "1");
   // Replies come from anywhere; the check of the inside's own interfaces is not touched.
   setOnTun("ipv4", name, "rp_filter", "2");
@@ -126,7 +128,8 @@ async function setUpTun(config: Config, uplinks: readonly UplinkSnapshot[]): Pro
 }
 
 /** False also when somebody set it down, which takes its routes away, or removed its address. */
-async function isTunSetUp({ tun }: Config, uplinks: readonly UplinkSnapshot[]): Promise<boolean> {
+async function isTunSetUp(config: Config, uplinks: readonly UplinkSnapshot[]): Promise<boolean> {
+  const { tun } = config;
   const link = (await listLinks()).find((row) => row.ifname === tun.name);
   if (link === undefined) throw new Error(`there is no interface ${tun.name} any more`);
   const hasAddress = link.addr_info.some((row) => row.local === tun.address && row.prefixlen === tun.prefixLength);
@@ -141,11 +144,14 @@ function tunMtu(uplinks: readonly UplinkSnapshot[]): number {
 
 async function reconcile(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot): Promise<void> {
   const { firstPriority, firstTable } = slot;
-  const rules = await listOwnRules(firstPriority, firstPriority + prioritiesPerSlot - 1);
-  const routes = await listOwnRoutes(firstTable, firstTable + tablesPerSlot - 1);
-  // Routes before rules, so that no rule leads to a table that is still to be filled.
-  await makeUp(routes, planRoutes(config, uplinks, slot), routeArguments, addRoute, removeRoute);
-  await makeUp(rules, planRules(config, uplinks, slot), ruleArguments, addRule, removeRule);
+  // IPv6 follows when the data plane forwards it.
+  for (const family of ["-4"] as const) {
+    const rules = await listOwnRules(family, firstPriority, firstPriority + prioritiesPerSlot - 1);
+    const routes = await listOwnRoutes(family, firstTable, firstTable + tablesPerSlot - 1);
+    // Routes before rules, so that no rule leads to a table that is still to be filled.
+    await makeUp(family, routes, planRoutes(config, uplinks, slot, family), routeArguments, addRoute, removeRoute);
+    await makeUp(family, rules, planRules(config, uplinks, slot, family), ruleArguments, addRule, removeRule);
+  }
 }
 
 /**
@@ -153,17 +159,18 @@ async function reconcile(config: Config, uplinks: readonly UplinkSnapshot[], slo
  * that changes is replaced in one step, and traffic never meets a gap.
  */
 async function makeUp<T>(
+  family: Family,
   there: readonly T[],
   wanted: readonly T[],
   words: (row: T) => string[],
-  add: (row: T) => Promise<void>,
-  remove: (row: T) => Promise<void>,
+  add: (family: Family, row: T) => Promise<void>,
+  remove: (family: Family, row: T) => Promise<void>,
 ): Promise<void> {
   const key = (row: T) => words(row).join(" ");
   const thereKeys = new Set(there.map(key));
   const wantedKeys = new Set(wanted.map(key));
-  for (const row of wanted) if (!thereKeys.has(key(row))) await add(row);
-  for (const row of there) if (!wantedKeys.has(key(row))) await remove(row);
+  for (const row of wanted) if (!thereKeys.has(key(row))) await add(family, row);
+  for (const row of there) if (!wantedKeys.has(key(row))) await remove(family, row);
 }
 
 /**

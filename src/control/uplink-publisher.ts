@@ -52,18 +52,25 @@ export class UplinkPublisher {
 
   #tell(): void {
     const { config, shared, wake } = this.#options;
-    const snapshots = this.#latest.map((uplink, index): UplinkSnapshot => {
-      return isGuarded(uplink, this.#guarded[index]!) ? uplink : { ...uplink, state: "down" };
-    });
+    const snapshots = this.#latest.map((uplink, index) => onlyGuarded(uplink, this.#guarded[index]!));
     publishUplinks(snapshots, shared);
-    const live = config.uplinks
-      .map(({ name, weight, tier }, index) => ({ index, name, weight, tier }))
-      .filter(({ index }) => snapshots[index]!.state === "up");
+    const candidates = config.uplinks.map(({ name, weight, tier }, index) => ({ index, name, weight, tier }));
+    const live = candidates.filter(({ index }) => snapshots[index]!.state === "up");
+    const live6 = candidates.filter(({ index }) => snapshots[index]!.ipv6.state === "up");
     buildLookup(shared.lookup, lowestTier(live));
+    buildLookup(shared.lookup6, lowestTier(live6));
     wake();
   }
 }
 
-function isGuarded(uplink: UplinkSnapshot, guarded: UplinkSnapshot): boolean {
-  return uplink.address === guarded.address && uplink.ifindex === guarded.ifindex;
+/** Each family is down while the drop does not guard its address. */
+function onlyGuarded(uplink: UplinkSnapshot, guarded: UplinkSnapshot): UplinkSnapshot {
+  const sameInterface = uplink.ifindex === guarded.ifindex;
+  const isGuarded = sameInterface && uplink.address === guarded.address;
+  const isGuarded6 = sameInterface && uplink.ipv6.address === guarded.ipv6.address;
+  return {
+    ...uplink,
+    ...(isGuarded ? {} : { state: "down" }),
+    ipv6: isGuarded6 ? uplink.ipv6 : { ...uplink.ipv6, state: "down" },
+  };
 }

@@ -2,14 +2,9 @@
 
 import type { Config, UplinkConfig } from "./config-types.ts";
 import { formatIpv4, parseIpv4 } from "./config-values.ts";
-import {
-  type AddressRow,
-  type DefaultRoute,
-  type LinkRow,
-  listDefaultRoutes,
-  listLinks,
-  mainTable,
-} from "./iproute.ts";
+import { learnGateway } from "./default-gateway.ts";
+import { type AddressRow, type DefaultRoute, hasIpv6, type LinkRow, listDefaultRoutes, listLinks } from "./iproute.ts";
+import { describeIpv6, type Ipv6Snapshot, withoutIpv6 } from "./uplink-snapshot6.ts";
 
 /** An uplink at one moment. Fields are null while unknown. */
 export interface UplinkSnapshot {
@@ -34,18 +29,26 @@ export interface UplinkSnapshot {
   readonly state: "up" | "down";
   /** Why it is down; empty when up. */
   readonly reason: string;
+  readonly ipv6: Ipv6Snapshot;
 }
 
 export interface SystemState {
   readonly links: readonly LinkRow[];
   readonly defaultRoutes: readonly DefaultRoute[];
+  /** Those of IPv6. */
+  readonly defaultRoutes6: readonly DefaultRoute[];
 }
 
 /** Reads what the snapshots follow from. Default routes are read only when a gateway must be learnt from them. */
 export async function readSystem(config: Config): Promise<SystemState> {
   const learns = config.uplinks.some((uplink) => uplink.gateway === undefined);
-  const [links, defaultRoutes] = await Promise.all([listLinks(), learns ? listDefaultRoutes() : []]);
-  return { links, defaultRoutes };
+  const learns6 = hasIpv6() && config.uplinks.some(({ ipv6 }) => ipv6 !== null && ipv6.gateway === undefined);
+  const [links, defaultRoutes, defaultRoutes6] = await Promise.all([
+    listLinks(),
+    learns ? listDefaultRoutes("-4") : [],
+    learns6 ? listDefaultRoutes("-6") : [],
+  ]);
+  return { links, defaultRoutes, defaultRoutes6 };
 }
 
 /** All uplinks as they are now, without their gateways' MAC addresses: the state before anything is set up. */
@@ -71,9 +74,9 @@ export function describeUplink(
   const pointToPoint = link.flags.includes("POINTOPOINT") || link.link_type !== "ether";
   const row = chooseAddress(uplink, link.addr_info);
   const address = row?.local ?? null;
-  const gateway = uplink.gateway ?? learnGateway(link, address, system.defaultRoutes, previous);
-  const facts = { adminUp, carrier, linkType: link.link_type, row, address, gateway, pointToPoint };
-  const reason = firstObstacle(uplink, facts);
+  const gateway = uplink.gateway ?? learnGateway(link.ifname, address, system.defaultRoutes, previous);
+  const obstacle = linkObstacle(link.link_type, adminUp, carrier);
+  const reason = obstacle || addressObstacle(uplink, address, gateway, pointToPoint);
   return {
     name: uplink.name,
     interface: uplink.interface,
@@ -91,6 +94,7 @@ export function describeUplink(
     gatewayMac: null,
     state: reason === "" ? "up" : "down",
     reason,
+    ipv6: describeIpv6(uplink, link, system.defaultRoutes6, obstacle, previous?.ipv6 ?? null),
   };
 }
 
@@ -99,27 +103,25 @@ export function needsGatewayMac(snapshot: UplinkSnapshot): boolean {
   return snapshot.linkHeaderBytes > 0;
 }
 
-interface Facts {
-  adminUp: boolean;
-  carrier: boolean;
-  linkType: string;
-  address: string | null;
-  gateway: string | null;
-  pointToPoint: boolean;
-}
-
 /** Link types whose frames are a bare IP packet, or an Ethernet header and one. */
 const usableLinkTypes = new Set(["ether", "none", "ppp", "ipip", "gre", "rawip"]);
 
-function firstObstacle(uplink: UplinkConfig, facts: Facts): string {
-  if (!usableLinkTypes.has(facts.linkType)) return `links of type ${facts.linkType} are not supported`;
-  if (!facts.adminUp) return "administratively down";
-  if (!facts.carrier) return "no carrier";
-  if (facts.address === null) {
+function linkObstacle(linkType: string, adminUp: boolean, carrier: boolean): string {
+  if (!usableLinkTypes.has(linkType)) return `links of type ${linkType} are not supported`;
+  if (!adminUp) return "administratively down";
+  return carrier ? "" : "no carrier";
+}
+
+function addressObstacle(
+  uplink: UplinkConfig,
+  address: string | null,
+  gateway: string | null,
+  pointToPoint: boolean,
+): string {
+  if (address === null) {
     return uplink.address === undefined ? "no address" : `address ${uplink.address} is not on ${uplink.interface}`;
   }
-  if (facts.gateway === null && !facts.pointToPoint) return "no gateway";
-  return "";
+  return gateway === null && !pointToPoint ? "no gateway" : "";
 }
 
 /** The configured address, if the interface has it; else the primary one: the first that is global and not secondary. */
@@ -127,20 +129,6 @@ function chooseAddress(uplink: UplinkConfig, rows: readonly AddressRow[]): Addre
   const inet = rows.filter((row) => row.family === "inet");
   if (uplink.address !== undefined) return inet.find((row) => row.local === uplink.address);
   return inet.find((row) => row.scope === "global" && row.secondary !== true);
-}
-
-/** The gateway of the interface's own default route, in the main table by preference, then by metric. */
-function learnGateway(
-  link: LinkRow,
-  address: string | null,
-  routes: readonly DefaultRoute[],
-  previous: UplinkSnapshot | null,
-): string | null {
-  const own = routes.filter((route) => route.device === link.ifname && route.gateway !== null);
-  const order = (route: DefaultRoute) => (route.table === mainTable ? 0 : 2 ** 32) + route.metric;
-  const best = own.sort((a, b) => order(a) - order(b))[0];
-  if (best !== undefined) return best.gateway;
-  return previous !== null && previous.address === address ? previous.gateway : null;
 }
 
 function networkOf(row: AddressRow): string | null {
@@ -168,5 +156,6 @@ function missing(uplink: UplinkConfig): UplinkSnapshot {
     gatewayMac: null,
     state: "down",
     reason: "interface missing",
+    ipv6: withoutIpv6(uplink.ipv6 === null ? "left out by the configuration" : "interface missing"),
   };
 }

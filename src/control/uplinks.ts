@@ -137,7 +137,7 @@ class UplinkReader {
   readonly #config: Config;
   readonly #journal: Journal;
   readonly #managed = new Map<string, JournalEntry>();
-  /** When each uplink's gateway was last known to answer, by the uplink's name. */
+  /** When each gateway was last known to answer. */
   readonly #answeredAt = new Map<string, number>();
 
   constructor(config: Config, journal: Journal) {
@@ -151,44 +151,64 @@ class UplinkReader {
     this.resolving = false;
     const described = this.#config.uplinks.map((uplink) => {
       const previous = before.get(uplink.name) ?? null;
-      return this.#resolveGateway(describeUplink(uplink, system, previous), previous);
+      return this.#resolveGateways(describeUplink(uplink, system, previous), previous);
     });
     this.snapshots = await Promise.all(described);
-    await this.#releaseExcept(new Set(this.snapshots.map(neighbourKey)));
+    await this.#releaseExcept(new Set(this.snapshots.flatMap(neighbourKeys)));
   }
 
   async release(): Promise<void> {
     await this.#releaseExcept(new Set());
   }
 
+  async #resolveGateways(snapshot: UplinkSnapshot, previous: UplinkSnapshot | null): Promise<UplinkSnapshot> {
+    if (!needsGatewayMac(snapshot)) return snapshot;
+    const before = previous?.ifindex === snapshot.ifindex ? previous : null;
+    const [ipv4, ipv6] = await Promise.all([
+      this.#resolveGateway(snapshot.interface, snapshot, before, "gateway does not answer ARP"),
+      this.#resolveGateway(
+        snapshot.interface,
+        snapshot.ipv6,
+        before?.ipv6 ?? null,
+        "gateway does not answer neighbour solicitations",
+      ),
+    ]);
+    return { ...ipv4, ipv6 };
+  }
+
   /** Adds the gateway's MAC address, and has the kernel keep looking for it. */
-  async #resolveGateway(snapshot: UplinkSnapshot, previous: UplinkSnapshot | null): Promise<UplinkSnapshot> {
-    const { name, gateway } = snapshot;
-    if (snapshot.state === "down" || gateway === null || !needsGatewayMac(snapshot)) return snapshot;
-    let neighbour = await readNeighbour(snapshot.interface, gateway);
+  async #resolveGateway<T extends NextHop>(
+    device: string,
+    hop: T,
+    previous: NextHop | null,
+    silence: string,
+  ): Promise<T> {
+    const { gateway } = hop;
+    if (hop.state === "down" || gateway === null) return hop;
+    const key = neighbourKey(device, gateway);
+    let neighbour = await readNeighbour(device, gateway);
     if (!neighbour.lasting) {
-      const entry = { kind: "neighbour", interface: snapshot.interface, gateway } as const;
-      if (!this.#managed.has(neighbourKey(snapshot))) {
+      const entry = { kind: "neighbour", interface: device, gateway } as const;
+      if (!this.#managed.has(key)) {
         this.#journal.record(entry);
-        this.#managed.set(neighbourKey(snapshot), entry);
+        this.#managed.set(key, entry);
       }
       await manageNeighbour(entry);
-      neighbour = await readNeighbour(snapshot.interface, gateway);
+      neighbour = await readNeighbour(device, gateway);
     }
     const now = performance.now();
     if (neighbour.condition === "known") {
-      this.#answeredAt.set(name, now);
-      return { ...snapshot, gatewayMac: neighbour.mac };
+      this.#answeredAt.set(key, now);
+      return { ...hop, gatewayMac: neighbour.mac };
     }
     if (neighbour.condition === "resolving") {
       this.resolving = true;
-      const sameGateway = previous?.gateway === gateway && previous.ifindex === snapshot.ifindex;
       // Somebody flushed the table: the gateway has not failed, the kernel is asking again.
-      const recent = now - (this.#answeredAt.get(name) ?? Number.NEGATIVE_INFINITY) < resolveMs;
-      if (sameGateway && recent && previous.gatewayMac !== null)
-        return { ...snapshot, gatewayMac: previous.gatewayMac };
+      const recent = now - (this.#answeredAt.get(key) ?? Number.NEGATIVE_INFINITY) < resolveMs;
+      if (previous?.gateway === gateway && recent && previous.gatewayMac !== null)
+        return { ...hop, gatewayMac: previous.gatewayMac };
     }
-    return { ...snapshot, state: "down", reason: "gateway does not answer ARP" };
+    return { ...hop, state: "down", reason: silence };
   }
 
   /** Makes entries ordinary again that no uplink needs any more: the gateway or the interface changed. */
@@ -201,6 +221,18 @@ class UplinkReader {
   }
 }
 
-function neighbourKey(snapshot: UplinkSnapshot): string {
-  return `${snapshot.interface} ${snapshot.gateway}`;
+/** What both families' snapshots say about their gateway. */
+interface NextHop {
+  readonly gateway: string | null;
+  readonly gatewayMac: string | null;
+  readonly state: "up" | "down";
+  readonly reason: string;
+}
+
+function neighbourKeys({ interface: device, gateway, ipv6 }: UplinkSnapshot): string[] {
+  return [gateway, ipv6.gateway].flatMap((each) => (each === null ? [] : [neighbourKey(device, each)]));
+}
+
+function neighbourKey(device: string, gateway: string): string {
+  return `${device} ${gateway}`;
 }

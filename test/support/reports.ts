@@ -12,6 +12,7 @@ export function sampleUplink(more: Partial<UplinkReport> = {}): UplinkReport {
     tier: 1,
     state: "up",
     reason: "",
+    ipv6: { address: null, gateway: null, state: "down", reason: "no address" },
     rttMs: null,
     lossRatio: null,
     flows: 30,

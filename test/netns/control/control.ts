@@ -25,8 +25,8 @@ export function controlConfig(more: Partial<Config> = {}): Config {
     tun: { name: tun, address: tunAddress, prefixLength: 30 },
     steer: { interfaces: ["lan0"], local: true },
     uplinks: [
-      { name: "isp1", interface: "wan0", weight: 1, tier: 1 },
-      { name: "isp2", interface: "wan1", weight: 1, tier: 1 },
+      { name: "isp1", interface: "wan0", weight: 1, tier: 1, ipv6: {} },
+      { name: "isp2", interface: "wan1", weight: 1, tier: 1, ipv6: {} },
     ],
     nat: { firstPort: 16_384, lastPort: 32_767 },
     forwards: [],

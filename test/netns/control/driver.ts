@@ -13,7 +13,7 @@ import { applySteering, type Steering } from "../../../src/control/steering.ts";
 import { readUplinks, type UplinkSnapshot } from "../../../src/control/uplink-snapshot.ts";
 import { type UplinkWatch, watchUplinks } from "../../../src/control/uplinks.ts";
 import { openTunQueues } from "../../../src/io/tun.ts";
-import { SharedState } from "../../../src/tables/shared-state.ts";
+import { SharedState, uplinkWords } from "../../../src/tables/shared-state.ts";
 
 interface DriverOptions {
   config: Config;
@@ -23,6 +23,7 @@ interface DriverOptions {
 
 const { config, journal: directory, steps } = JSON.parse(process.argv[2]!) as DriverOptions;
 const shared = new SharedState();
+const rowBytes = uplinkWords * 4;
 const say = (event: string, data: unknown = null) => process.stdout.write(`${JSON.stringify({ event, data })}\n`);
 
 async function main(): Promise<void> {
@@ -56,7 +57,7 @@ async function follow(journal: Journal, steering: Steering | null, firewall: Fir
     publishUplinks(uplinks, shared);
     await steering?.update(uplinks);
     const rows = Array.from(config.uplinks, (_, index) =>
-      Buffer.from(shared.uplinkBytes.slice(index * 64, index * 64 + 32)).toString("hex"),
+      Buffer.from(shared.uplinkBytes.slice(index * rowBytes, index * rowBytes + 32)).toString("hex"),
     );
     say("uplinks", { uplinks, rows });
   };

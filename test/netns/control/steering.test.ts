@@ -16,8 +16,8 @@ const wan1Address = "198.51.100.2";
 
 /** With their gateways, which cannot be learnt where main has no default route. */
 const uplinks = [
-  { name: "isp1", interface: "wan0", gateway: "203.0.113.1", weight: 1, tier: 1 },
-  { name: "isp2", interface: "wan1", gateway: modem2, weight: 1, tier: 1 },
+  { name: "isp1", interface: "wan0", gateway: "203.0.113.1", weight: 1, tier: 1, ipv6: {} },
+  { name: "isp2", interface: "wan1", gateway: modem2, weight: 1, tier: 1, ipv6: {} },
 ];
 
 let lab: Lab;

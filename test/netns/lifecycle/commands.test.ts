@@ -41,6 +41,7 @@ describe.each([1, 2])("of a daemon with %i workers", (workers) => {
       tier: 1,
       state: "up",
       reason: "",
+      ipv6: { address: null, gateway: null, state: "down", reason: "no address" },
       rttMs: null,
       lossRatio: null,
       flows: number,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatAge, formatBitRate, formatBytes, formatTable } from "../../../src/cli/format.ts";
+import { formatAge, formatBitRate, formatBytes, formatEndpoint, formatTable } from "../../../src/cli/format.ts";
 import { showStatus } from "../../../src/cli/status-view.ts";
 import { sampleStatus, sampleUplink } from "../../support/reports.ts";
 
@@ -43,6 +43,22 @@ describe("the status", () => {
     const out = showStatus(sampleStatus({ uplinks: [sampleUplink({ state: "down" }), spare] }), wide);
     expect(row(out, "lte")).toContain("100.0%");
     expect(showStatus(sampleStatus(), wide)[2]).not.toContain("TIER");
+  });
+
+  it("shows IPv6 once an uplink has it, and why it cannot be used", () => {
+    const ipv6 = { address: "2001:db8:1::2", gateway: "fe80::1", state: "up", reason: "" } as const;
+    const silent = { ...ipv6, address: "2001:db8:2::2", state: "down", reason: "no gateway" } as const;
+    const uplinks = [
+      sampleUplink({ ipv6 }),
+      sampleUplink({ name: "isp2", ipv6: silent }),
+      sampleUplink({ name: "isp3" }),
+    ];
+    const lines = showStatus(sampleStatus({ uplinks }), wide);
+    expect(row(lines, "isp1")).toContain("2001:db8:1::2");
+    expect(row(lines, "isp2")).not.toContain("2001:db8:2::2");
+    expect(lines).toContain("IPv6 on isp2 is down: no gateway");
+    expect(lines.join()).not.toContain("isp3 is down");
+    expect(showStatus(sampleStatus(), wide)[2]).not.toContain("IPV6");
   });
 
   it("shows round trip and loss once something measures them", () => {
@@ -101,5 +117,12 @@ describe("a table", () => {
   it("shows a control character in a value as a question mark", () => {
     const columns = [{ title: "NAME", text: (name: string) => name }];
     expect(formatTable(["a\x1b[2Jb\nc"], columns, wide)).toEqual(["NAME", "a?[2Jb?c"]);
+  });
+});
+
+describe("an endpoint", () => {
+  it("has its IPv6 address in brackets, or its port could not be told from it", () => {
+    expect(formatEndpoint("192.0.2.10", 80)).toBe("192.0.2.10:80");
+    expect(formatEndpoint("2001:db8::10", 80)).toBe("[2001:db8::10]:80");
   });
 });

@@ -30,8 +30,8 @@ describe("a good configuration", () => {
       tun: { name: "sluice0", address: "10.255.255.1", prefixLength: 30 },
       steer: { interfaces: [], local: true },
       uplinks: [
-        { name: "isp1", interface: "wan0", weight: 1, tier: 1 },
-        { name: "isp2", interface: "wan1", weight: 1, tier: 1 },
+        { name: "isp1", interface: "wan0", weight: 1, tier: 1, ipv6: {} },
+        { name: "isp2", interface: "wan1", weight: 1, tier: 1, ipv6: {} },
       ],
       balance: { key: "five-tuple", policy: "weighted-hash" },
       nat: {
@@ -84,7 +84,15 @@ control: { socket: /tmp/s }
     expect(config.tun).toEqual({ name: "lb0", address: "172.31.0.1", prefixLength: 29 });
     expect(config.steer).toEqual({ interfaces: ["lan0", "lan1"], local: true });
     expect(config.uplinks).toEqual([
-      { name: "isp1", interface: "wan0", gateway: "203.0.113.1", address: "203.0.113.2", weight: 3, tier: 2 },
+      {
+        name: "isp1",
+        interface: "wan0",
+        gateway: "203.0.113.1",
+        address: "203.0.113.2",
+        ipv6: {},
+        weight: 3,
+        tier: 2,
+      },
     ]);
     expect(config.balance.key).toBe("source");
     expect(config.nat).toMatchObject({ firstPort: 20_000, lastPort: 29_999, mapping: "address-and-port-dependent" });

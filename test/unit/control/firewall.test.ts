@@ -4,11 +4,13 @@ import { tableName, tableText } from "../../../src/control/firewall.ts";
 const wan0 = {
   name: "a",
   device: "wan0",
-  address: "203.0.113.2",
-  tcpPorts: "16384-32767, 8080-8080",
-  udpPorts: "16384-32767",
+  ipv4: { address: "203.0.113.2", tcpPorts: "16384-32767, 8080-8080", udpPorts: "16384-32767" },
 };
-const wan1 = { ...wan0, name: "b", device: "wan1", address: "198.51.100.2", tcpPorts: "16384-32767" };
+const wan1 = {
+  name: "b",
+  device: "wan1",
+  ipv4: { address: "198.51.100.2", tcpPorts: "16384-32767", udpPorts: "16384-32767" },
+};
 
 /** The rules of one chain, in order. */
 function rulesOf(text: string, chain: string): string[] {
@@ -78,7 +80,30 @@ describe("the firewall's table", () => {
         "ip daddr 198.51.100.2 ip protocol udp th dport { 16384-32767 } drop",
       ]),
     );
-    expect(rules[2], "later fragments have no ports").toBe("ip frag-off & 0x1fff != 0 accept");
+    expect(rules.slice(2, 4), "later fragments have no ports").toEqual([
+      "ip frag-off & 0x1fff != 0 accept",
+      "frag frag-off != 0 accept",
+    ]);
+  });
+
+  it("drops the translated ports of an uplink's IPv6 address, its fragments likewise, and all of its prefix", () => {
+    const ipv6 = { address: "2001:db8:1::2", tcpPorts: "16384-32767", udpPorts: "16384-32767" };
+    const both = { ...wan0, ipv6, prefix6: "2001:db8:101::/48" };
+    const text = tableText("t", [both], [{ name: "lan", device: "lan0" }]);
+    const rules = rulesOf(text, "a");
+    expect(rules.slice(0, -8)).toEqual(rulesOf(tableText("t", [wan0], []), "a"));
+    expect(rules.slice(-8)).toEqual([
+      "ip6 daddr 2001:db8:101::/48 drop",
+      "ip6 daddr != 2001:db8:1::2 accept",
+      "frag frag-off != 0 ip6 saddr . frag id @fragments6 drop",
+      "frag frag-off != 0 accept",
+      "frag more-fragments 1 meta l4proto tcp th dport { 16384-32767 } update @fragments6 { ip6 saddr . frag id }",
+      "frag more-fragments 1 meta l4proto udp th dport { 16384-32767 } update @fragments6 { ip6 saddr . frag id }",
+      "meta protocol ip6 meta l4proto tcp th dport { 16384-32767 } drop",
+      "meta protocol ip6 meta l4proto udp th dport { 16384-32767 } drop",
+    ]);
+    expect(rulesOf(text, "lan")).toContain("ip6 daddr 2001:db8:1::2 meta l4proto udp th dport { 16384-32767 } drop");
+    expect(rulesOf(text, "a_out")).toContain("icmpv6 type parameter-problem icmpv6 code 1 drop");
   });
 
   it.each(['w"; drop', "wan*", "wan 0"])("does not hand nft the interface name %j", (device) => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Config } from "../../../src/control/config-types.ts";
-import { routeArguments, ruleArguments } from "../../../src/control/iproute.ts";
-import { planRoutes, planRules, slotAt, slotCount } from "../../../src/control/steering-plan.ts";
+import { type Family, routeArguments, ruleArguments } from "../../../src/control/iproute.ts";
+import { planRoutes, planRules, type Slot, slotAt, slotCount } from "../../../src/control/steering-plan.ts";
 import { describeUplink, type UplinkSnapshot } from "../../../src/control/uplink-snapshot.ts";
 
 const slot = slotAt(0);
@@ -26,8 +26,8 @@ function uplink(
     { ifindex: 2, ifname: device, flags: ["UP", "LOWER_UP"], mtu: 1500, link_type: "ether", addr_info: [] },
   ];
   const described = describeUplink(
-    { name: device, interface: device, weight: 1, tier: 1 },
-    { links, defaultRoutes: [] },
+    { name: device, interface: device, weight: 1, tier: 1, ipv6: {} },
+    { links, defaultRoutes: [], defaultRoutes6: [] },
     null,
   );
   return { ...described, address, gateway, network, reason: "" };
@@ -35,13 +35,21 @@ function uplink(
 
 const wan0 = uplink("wan0", "203.0.113.2", "203.0.113.1", "203.0.113.0/24");
 const wan1 = uplink("wan1", "198.51.100.2", "198.51.100.1", "198.51.100.0/24");
+const withIpv6: UplinkSnapshot = {
+  ...wan0,
+  ipv6: { ...wan0.ipv6, address: "2001:db8:1::2", gateway: "fe80::1", network: "2001:db8:1::/64", reason: "" },
+};
 
-function rules(...args: Parameters<typeof planRules>): string[] {
-  return planRules(...args).map((rule) => ruleArguments(rule).join(" ").replace(" protocol 83", ""));
+type Uplinks = readonly UplinkSnapshot[];
+
+function rules(config: Config, uplinks: Uplinks, slot: Slot, family: Family = "-4"): string[] {
+  const plan = planRules(config, uplinks, slot, family);
+  return plan.map((rule) => ruleArguments(rule).join(" ").replace(" protocol 83", ""));
 }
 
-function routes(...args: Parameters<typeof planRoutes>): string[] {
-  return planRoutes(...args).map((route) => routeArguments(route).join(" ").replace(" protocol 83", ""));
+function routes(config: Config, uplinks: Uplinks, slot: Slot, family: Family = "-4"): string[] {
+  const plan = planRoutes(config, uplinks, slot, family);
+  return plan.map((route) => routeArguments(route).join(" ").replace(" protocol 83", ""));
 }
 
 describe("the plan of rules", () => {
@@ -89,7 +97,7 @@ describe("the plan of rules", () => {
     expect(second.firstPriority - first.firstPriority).toBe(10);
     expect(slotAt(slotCount - 1).firstPriority + 9).toBeLessThan(32_766);
     const sixteen = Array.from({ length: 16 }, () => wan0);
-    const tables = planRoutes(config(), sixteen, first).map((route) => route.table);
+    const tables = planRoutes(config(), sixteen, first, "-4").map((route) => route.table);
     expect(Math.max(...tables)).toBeLessThan(second.firstTable);
   });
 });
@@ -141,5 +149,45 @@ describe("the plan of routes", () => {
     ["without a gateway", { gateway: null, reason: "no gateway" }],
   ])("asks for no route that the kernel would refuse: an uplink %s", (_, more) => {
     expect(routes(config(), [{ ...wan0, ...more }], slot)).toHaveLength(3);
+  });
+});
+
+describe("the plan for IPv6", () => {
+  it("is empty as long as no uplink has an address, also when failMode is closed", () => {
+    const closed = config({ failMode: "closed" });
+    expect(rules(closed, [wan0, wan1], slot, "-6")).toEqual([]);
+    expect(routes(closed, [wan0, wan1], slot, "-6")).toEqual([]);
+  });
+
+  it("has the rules of IPv4, those by address only for the uplinks that have one", () => {
+    expect(rules(config(), [withIpv6, wan1], slot, "-6")).toEqual([
+      "pref 20000 from 2001:db8:1::2/128 iif lo lookup 8301 suppress_prefixlength 0",
+      "pref 20001 lookup 254 suppress_prefixlength 0",
+      "pref 20002 iif sluice0 type blackhole",
+      "pref 20003 from 2001:db8:1::2/128 iif lo lookup 8301",
+      "pref 20004 oif wan0 lookup 8301",
+      "pref 20004 oif wan1 lookup 8302",
+      "pref 20005 iif lan0 lookup 8300",
+      "pref 20005 iif lan1 lookup 8300",
+      "pref 20006 iif lo lookup 8300",
+    ]);
+  });
+
+  it("leaves multicast and link-local to main, and gives the TUN's address to what is sent by it", () => {
+    expect(routes(config(), [withIpv6, wan1], slot, "-6")).toEqual([
+      "throw fe80::/10 table 8300",
+      "throw ff00::/8 table 8300",
+      "unicast default table 8300 dev sluice0 src fd73:6c75:6963:65::aff:ff01",
+      "unicast 2001:db8:1::/64 table 8301 dev wan0 src 2001:db8:1::2",
+      "unicast default table 8301 via fe80::1 onlink dev wan0 src 2001:db8:1::2",
+    ]);
+  });
+
+  it("steers the answers of IPv6 forwards by IPv6 and those of IPv4 by IPv4", () => {
+    const forward = { uplinks: ["isp1"], protocols: ["tcp"], firstPort: 1, lastPort: 1, toPort: 1 };
+    const forwards = ["192.168.10.1", "fd00:10::1"].map((to) => ({ ...forward, to }));
+    const both = config({ steer: { interfaces: [], local: false }, forwards });
+    expect(rules(both, [withIpv6], slot).at(-1)).toBe("pref 20006 from 192.168.10.1/32 iif lo lookup 8300");
+    expect(rules(both, [withIpv6], slot, "-6").at(-1)).toBe("pref 20006 from fd00:10::1/128 iif lo lookup 8300");
   });
 });

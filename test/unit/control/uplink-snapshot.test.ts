@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
+import type { UplinkConfig } from "../../../src/control/config-types.ts";
 import type { AddressRow, DefaultRoute, LinkRow } from "../../../src/control/iproute.ts";
 import { publishUplinks } from "../../../src/control/publish-uplinks.ts";
 import { describeUplink, type UplinkSnapshot } from "../../../src/control/uplink-snapshot.ts";
-import { SharedState } from "../../../src/tables/shared-state.ts";
+import { SharedState, uplinkWord, uplinkWords } from "../../../src/tables/shared-state.ts";
 
 const address: AddressRow = { family: "inet", local: "203.0.113.2", prefixlen: 24, scope: "global" };
 const link: LinkRow = {
@@ -15,14 +16,14 @@ const link: LinkRow = {
   addr_info: [address],
 };
 const route: DefaultRoute = { device: "wan0", gateway: "203.0.113.1", table: 254, metric: 100 };
-const uplink = { name: "isp1", interface: "wan0", weight: 1, tier: 1 };
+const uplink: UplinkConfig = { name: "isp1", interface: "wan0", weight: 1, tier: 1, ipv6: {} };
 
 function describeWith(
   { links = [link], defaultRoutes = [route] }: { links?: LinkRow[]; defaultRoutes?: DefaultRoute[] },
   config: { address?: string; gateway?: string } = {},
   previous: UplinkSnapshot | null = null,
 ): UplinkSnapshot {
-  return describeUplink({ ...uplink, ...config }, { links, defaultRoutes }, previous);
+  return describeUplink({ ...uplink, ...config }, { links, defaultRoutes, defaultRoutes6: [] }, previous);
 }
 
 describe("an uplink's snapshot", () => {
@@ -99,6 +100,83 @@ describe("an uplink's snapshot", () => {
   });
 });
 
+describe("an uplink's IPv6", () => {
+  const address6: AddressRow = { family: "inet6", local: "2001:db8:1::2", prefixlen: 64, scope: "global" };
+  const route6: DefaultRoute = { device: "wan0", gateway: "fe80::1", table: 254, metric: 1024 };
+
+  function describe6(
+    rows: AddressRow[],
+    ipv6: UplinkConfig["ipv6"] = {},
+    more: { defaultRoutes6?: DefaultRoute[]; previous?: UplinkSnapshot; flags?: string[] } = {},
+  ): UplinkSnapshot["ipv6"] {
+    const links = [{ ...link, addr_info: rows, flags: more.flags ?? link.flags }];
+    const system = { links, defaultRoutes: [], defaultRoutes6: more.defaultRoutes6 ?? [route6] };
+    return describeUplink({ ...uplink, ipv6 }, system, more.previous ?? null).ipv6;
+  }
+
+  it("is up with a global address and the gateway of its own default route, whatever IPv4 does", () => {
+    expect(describe6([address6])).toEqual({
+      address: "2001:db8:1::2",
+      network: "2001:db8:1::/64",
+      gateway: "fe80::1",
+      gatewayMac: null,
+      prefix: null,
+      state: "up",
+      reason: "",
+    });
+    expect(describeWith({ links: [{ ...link, addr_info: [address6] }] })).toMatchObject({ reason: "no address" });
+  });
+
+  it.each([
+    ["no address", [address], {}],
+    ["no address", [{ ...address6, scope: "link", local: "fe80::2" }], {}],
+    ["no address", [{ ...address6, tentative: true }], {}],
+    ["no address", [{ ...address6, dadfailed: true }], {}],
+    ["no address", [{ ...address6, temporary: true }], {}],
+    ["address 2001:db8:1::9 is not on wan0", [address6], { address: "2001:db8:1::9" }],
+    [
+      "address 2001:db8:1::2 lies in the prefix 2001:db8::/32",
+      [address6],
+      { prefix: { words: [0x20010db8, 0, 0, 0], length: 32 } },
+    ],
+  ])("is down with its own reason: %s", (reason, rows, config) => {
+    expect(describe6(rows, config)).toMatchObject({ state: "down", reason });
+  });
+
+  it("is down without a gateway, without a carrier, and where the configuration leaves it out", () => {
+    expect(describe6([address6], {}, { defaultRoutes6: [] }).reason).toBe("no gateway");
+    expect(describe6([address6], {}, { flags: ["UP", "NO-CARRIER"] }).reason).toBe("no carrier");
+    expect(describe6([address6], null)).toMatchObject({ address: null, reason: "left out by the configuration" });
+  });
+
+  it("prefers an address that stays: not deprecated, not unique local, and the one of before among equals", () => {
+    const [other, local] = ["2001:db8:1::3", "fd00:1::2"].map((text) => ({ ...address6, local: text }));
+    const deprecated = { ...address6, deprecated: true };
+    expect(describe6([local!, deprecated, other!]).address).toBe("2001:db8:1::3");
+    expect(describe6([deprecated, local!]).address).toBe("fd00:1::2");
+    expect(describe6([deprecated]).address).toBe("2001:db8:1::2");
+    const previous = describeWith({ links: [{ ...link, addr_info: [other!] }] });
+    expect(describe6([address6, other!], {}, { previous }).address).toBe("2001:db8:1::3");
+  });
+
+  it("goes to the workers with its own header, address and prefix", () => {
+    const prefix = { words: [0x20010db8, 0x01010000, 0, 0], length: 48 };
+    const described = describeWith({ links: [{ ...link, addr_info: [address6] }] });
+    const ipv6 = { ...describe6([address6], { prefix }), gatewayMac: "02:00:5e:00:53:06" };
+    const shared = new SharedState();
+    publishUplinks([{ ...described, ipv6 }], shared);
+    const { uplinks, uplinkBytes } = shared;
+    expect([uplinks[uplinkWord.ready], uplinks[uplinkWord.ready6]]).toEqual([0, 1]);
+    const headerAt = uplinkWord.linkHeader6 * 4;
+    const header = Buffer.from(uplinkBytes.slice(headerAt, headerAt + 14)).toString("hex");
+    expect(header).toBe("02005e00530602005e00530286dd");
+    const words = (at: number) => Array.from(uplinks.subarray(at, at + 4));
+    expect(words(uplinkWord.address6)).toEqual([0x20010db8, 0x00010000, 0, 2]);
+    expect(words(uplinkWord.prefix6)).toEqual(prefix.words);
+    expect(uplinks[uplinkWord.prefix6Length]).toBe(48);
+  });
+});
+
 describe("publishing", () => {
   const resolved = { ...describeWith({}), gatewayMac: "02:00:5e:00:53:01" };
 
@@ -114,7 +192,7 @@ describe("publishing", () => {
     publishUplinks([resolved, resolved], shared);
     publishUplinks([{ ...resolved, state: "down", reason: "no carrier" }, resolved], shared);
     expect(shared.uplinks[0]).toBe(0);
-    expect(shared.uplinks[16]).toBe(1);
+    expect(shared.uplinks[uplinkWords]).toBe(1);
   });
 
   it("makes a new generation only for a change", () => {
