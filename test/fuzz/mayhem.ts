@@ -33,9 +33,10 @@ const mostTurns = 200;
 
 export class Mayhem {
   readonly rigs: Rig[];
-  /** Packets made, and packets that left anywhere. */
+  /** Packets made, packets that left anywhere, and turns in which a worker got mail. */
   made = 0;
   left = 0;
+  mails = 0;
   readonly #packets: Packets;
   /** Every source that was seen inside, broken ones too. */
   readonly #insiders = new Set<string>();
@@ -121,6 +122,7 @@ export class Mayhem {
       let busy = 0;
       for (const rig of this.rigs) {
         busy += rig.forwarder.breath(0) + rig.woken.length;
+        this.mails += rig.woken.length;
         rig.woken.length = 0;
       }
       quiet = busy === 0 ? quiet + 1 : 0;
