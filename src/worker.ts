@@ -51,7 +51,7 @@ function run(): void {
     clock: () => performance.now(),
     wake: (worker) => native.eventSignal(start.eventFds[worker]!),
   });
-  answer({ kind: "ready", memoryBytes: forwarder.conntrack.bytes + io.layout.totalBytes });
+  answer({ kind: "ready", memoryBytes: forwarder.memoryBytes + io.layout.totalBytes });
   const tun = io.devices[0]!;
   let seen = 0;
   let running = true;

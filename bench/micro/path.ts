@@ -57,6 +57,7 @@ export function openBenchPath(flows: number): BenchPath {
     endpointIndependent: true,
     filtering: filtering.addressAndPort,
     forwards: [],
+    insidePrefix: null,
     timeouts: {
       tcpEstablishedMs: 7_440_000,
       tcpTransitoryMs: 240_000,

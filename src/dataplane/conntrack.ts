@@ -16,6 +16,7 @@
  * is in exactly one list; a mapping's `uses` is the number of flows that name it; a host's count is
  * the number of its flows that are not over. A flow never changes uplink, mapped address or mapped port.
  */
+import { AddressBook, isName } from "../tables/address-book.ts";
 import { CountedKeys } from "../tables/counted-keys.ts";
 import { FlowTable, flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
 import { MappingTable } from "../tables/mapping-table.ts";
@@ -49,6 +50,11 @@ export const filtering = { addressAndPort: 0, address: 1, endpointIndependent: 2
 
 /** Most inside hosts with flows at a time. */
 const mostHosts = 65_536;
+/** Most IPv6 addresses that flows name at a time. */
+const mostNames = 262_144;
+const spareNames = 8;
+/** How many connections that are over are ended for a name, at most: others may use the same. */
+const nameTries = 8;
 /** Most flows that nobody has answered; more would be a flood. */
 const mostUnanswered = 65_536;
 /** How many unanswered flows of a host are looked at for one that holds a port of the right kind, and how many are ended for theirs. */
@@ -58,6 +64,8 @@ const endTries = 4;
 export class Conntrack {
   readonly flows: FlowTable;
   readonly mappings: MappingTable;
+  /** Names for the IPv6 addresses of flows. */
+  readonly names: AddressBook;
   readonly #ports: Ports;
   readonly #hosts: CountedKeys;
   /** Flows between a mapping and a remote host: whom address-dependent filtering lets in. */
@@ -76,6 +84,8 @@ export class Conntrack {
     this.flows = new FlowTable(flows, key0, key1);
     this.#ports = new Ports(options, this.flows, (uplink) => this.#recycle(uplink));
     this.mappings = new MappingTable(Math.min(flows, this.#ports.count), key0, key1);
+    // A flow names three at the most, and each uplink one; some more while one is opened.
+    this.names = new AddressBook(Math.min(flows * 3, mostNames) + uplinks + spareNames, key0, key1);
     const hosts = Math.min(flows, mostHosts);
     this.#hosts = new CountedKeys(hosts, key0, key1);
     this.#unanswered = new Unanswered(Math.min(flows, mostUnanswered), hosts);
@@ -84,10 +94,20 @@ export class Conntrack {
     this.#ageing = new Ageing(this.flows, uplinks, options.timeouts, options.nowMs);
   }
 
+  /** Of the tables that grow with the number of flows; `names` is bounded for itself. */
   get bytes(): number {
     const { flows, mappings } = this;
     const tables = [flows, mappings, this.#hosts, this.#peers, this.#ageing, this.#unanswered, this.#windows];
     return tables.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** The name of an IPv6 address, with a reference for the caller; for want of room a connection that is over gives way. 0 when there is none. */
+  takeName(word0: number, word1: number, word2: number, word3: number): number {
+    for (let tries = 0; tries < nameTries; tries++) {
+      const name = this.names.take(word0, word1, word2, word3);
+      if (name !== 0 || !this.#makeRoom()) return name;
+    }
+    return 0;
   }
 
   /** The uplink that an inside endpoint is mapped to, or -1: its next flow goes there too. */
@@ -112,6 +132,25 @@ export class Conntrack {
     const host = this.#admitHost(inside);
     if (host < 0) return host;
     const flow = this.#openRow(inside, remote, ports, protocol, uplink, address, host);
+    return this.#register(flow, host, protocol, uplink, 0, nowMs);
+  }
+
+  /**
+   * As `open`, on an outside address that belongs to the inside one alone (RFC 6296): the port stays. The mapping
+   * is there for those whom the filtering lets in by it; when the table is full the flow goes without.
+   */
+  openKeepingPort(
+    inside: number,
+    remote: number,
+    ports: number,
+    protocol: number,
+    uplink: number,
+    mapped: number,
+    nowMs: number,
+  ): number {
+    const host = this.#admitHost(inside);
+    if (host < 0) return host;
+    const flow = this.#openRowKeepingPort(inside, remote, ports, protocol, uplink, mapped);
     return this.#register(flow, host, protocol, uplink, 0, nowMs);
   }
 
@@ -229,6 +268,7 @@ export class Conntrack {
     const uplink = outside & 0xff;
     const mapping = words[row + flowWord.mapping]!;
     const remote = words[row + flowWord.remote]!;
+    const inside = words[row + flowWord.inside]!;
     this.#ageing.remove(flow);
     this.#releaseHost(flow);
     this.flows.close(flow);
@@ -236,6 +276,7 @@ export class Conntrack {
       if (this.#options.filtering === filtering.address) this.#peers.release(this.#peers.find(mapping, remote));
       if (this.mappings.release(mapping)) this.#ports.release(outside >>> 16, protocol, uplink);
     }
+    if (isName(inside)) this.#releaseNames(inside, remote, words[row + flowWord.mapped]!);
     this.#count(protocol, uplink, -1);
   }
 
@@ -282,6 +323,31 @@ export class Conntrack {
   #openWithoutPort(inside: number, remote: number, protocol: number, uplink: number, address: number): number {
     if (!this.#ports.isFree(remote, address, 0, 0, protocol)) return -verdict.protocolClash;
     return this.flows.insert(inside, remote, 0, address, 0, protocol, uplink);
+  }
+
+  #openRowKeepingPort(
+    inside: number,
+    remote: number,
+    ports: number,
+    protocol: number,
+    uplink: number,
+    mapped: number,
+  ): number {
+    if (this.flows.full && !this.#makeRoom()) return -verdict.flowTableFull;
+    const { mappings } = this;
+    const port = hasPorts(protocol) ? ports >>> 16 : 0;
+    if (!this.#ports.isFree(remote, mapped, ports, port, protocol)) return -verdict.noPort;
+    let mapping = mappings.findByPort(mapped, port, protocol);
+    if (mapping !== 0 && mappings.inside(mapping) !== inside) return -verdict.noPort;
+    const displaced = this.#findMapping(inside, ports, protocol);
+    if (displaced !== 0 && displaced !== mapping) mappings.hide(displaced);
+    if (mapping === 0 && hasPorts(protocol) && !mappings.full) {
+      const findable = this.#options.endpointIndependent;
+      mapping = mappings.insertKeepingPort(inside, port, protocol, uplink, mapped, findable);
+    }
+    const flow = this.flows.insert(inside, remote, ports, mapped, port, protocol, uplink);
+    this.#bind(flow, mapping, remote);
+    return flow;
   }
 
   #openInbound(
@@ -334,6 +400,7 @@ export class Conntrack {
     const row = flow * flowWords;
     words[row + flowWord.state] = state;
     words[row + flowWord.host] = host;
+    if (isName(words[row + flowWord.inside]!)) this.#holdNames(row);
     words[row + flowWord.opened] = nowMs | 0;
     words[row + flowWord.lastSeen] = nowMs | 0;
     this.#doubt(flow);
@@ -342,6 +409,19 @@ export class Conntrack {
     this.#count(protocol, uplink, 1);
     this.#counters[counter.flowsOpened]!++;
     return flow;
+  }
+
+  #holdNames(row: number): void {
+    const { words } = this.flows;
+    this.names.hold(words[row + flowWord.inside]!);
+    this.names.hold(words[row + flowWord.remote]!);
+    this.names.hold(words[row + flowWord.mapped]!);
+  }
+
+  #releaseNames(inside: number, remote: number, mapped: number): void {
+    this.names.release(inside);
+    this.names.release(remote);
+    this.names.release(mapped);
   }
 
   #bind(flow: number, mapping: number, remote: number): void {

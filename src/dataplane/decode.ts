@@ -2,7 +2,7 @@
  * Reads a packet once and writes down all that the later steps ask: where its layer 4 stands, its
  * tuple, and what kind it is. After a verdict of `forward` every header offset named in wire/ for
  * that kind lies inside the packet. Checks follow RFC 1812, section 5.2.2 (IPv4), RFC 9293 (TCP),
- * RFC 768 (UDP), RFC 5508 (ICMP) and the contract of the virtio-net header.
+ * RFC 768 (UDP), RFC 5508 (ICMP) and the contract of the virtio-net header. IPv6 has a decoder of its own.
  */
 import { type Batch, packetWord, packetWords } from "../tables/batch.ts";
 import { type DeviceQueues, ipOffset, queueWords, slotBytes, vnetBytes } from "../tables/packet-memory.ts";
@@ -16,32 +16,19 @@ import {
   ipv4HeaderBytes,
   isUnicastSource,
   moreFragments,
-  protocolDccp,
-  protocolHopByHop,
   protocolIcmp,
-  protocolIgmp,
   protocolTcp,
   protocolUdp,
-  protocolUdpLite,
 } from "../wire/ipv4.ts";
-import { flagsValid, tcp, tcpHeaderBytes } from "../wire/tcp.ts";
-import { udp, udpHeaderBytes } from "../wire/udp.ts";
-import { gso, isPartial, isSuperPacket, offloadOf, vnet } from "../wire/vnet.ts";
+import { gso, offloadOf } from "../wire/vnet.ts";
+import { decodeOther, decodeTcp, decodeUdp, kind, offloadOk, truncated } from "./decode-layer4.ts";
+import type { Decoder6 } from "./decode6.ts";
 import { verdict } from "./verdict.ts";
 
-export const kind = {
-  /** TCP, UDP or an ICMP query or reply, whole: belongs to the flow of its own tuple. */
-  flow: 0,
-  /** An ICMP error: belongs to the flow of the packet it quotes. */
-  icmpError: 1,
-  /** Has the layer-4 header, and later fragments follow it. */
-  firstFragment: 2,
-  /** Has no layer-4 header: `ports`, `l4End` and `offload` hold nothing. */
-  laterFragment: 3,
-} as const;
+export { kind };
 
 /** Decodes what a turn has put into a device's slots. */
-export function decodeBatch(view: DataView, device: DeviceQueues, batch: Batch): void {
+export function decodeBatch(view: DataView, device: DeviceQueues, batch: Batch, decoder6: Decoder6): void {
   const { linkBytes, receiveLength } = device;
   const { rows } = batch;
   const count = device.counts[queueWords.receiveCount]!;
@@ -49,7 +36,7 @@ export function decodeBatch(view: DataView, device: DeviceQueues, batch: Batch):
   let at = device.firstSlotAt + ipOffset;
   for (let i = 0; i < count; i++, at += slotBytes) {
     const p = i * packetWords;
-    rows[p + packetWord.verdict] = decode(view, at, receiveLength[i]! - headers, linkBytes, rows, p);
+    rows[p + packetWord.verdict] = decodePacket(view, at, receiveLength[i]! - headers, linkBytes, rows, p, decoder6);
   }
   batch.count = count;
 }
@@ -58,6 +45,20 @@ export function decodeBatch(view: DataView, device: DeviceQueues, batch: Batch):
  * Decodes the packet whose IP header is at `at`, with `bytes` received from there on, into the row at
  * `p`, and returns the verdict. Before it stand `linkBytes` of MAC header, and before those its vnet header.
  */
+export function decodePacket(
+  view: DataView,
+  at: number,
+  bytes: number,
+  linkBytes: number,
+  rows: Int32Array,
+  p: number,
+  decoder6: Decoder6,
+): number {
+  if (bytes > 0 && view.getUint8(at) >>> 4 === 6) return decoder6.decode(view, at, bytes, linkBytes, rows, p);
+  return decode(view, at, bytes, linkBytes, rows, p);
+}
+
+/** As `decodePacket`, for IPv4 alone. */
 export function decode(
   view: DataView,
   at: number,
@@ -90,6 +91,7 @@ export function decode(
   rows[p + packetWord.destination] = destination;
   rows[p + packetWord.protocol] = protocol;
   rows[p + packetWord.kind] = kind.flow;
+  rows[p + packetWord.version] = 4;
 
   const l4Bytes = totalLength - headerLength;
   const fragment = view.getUint16(at + ipv4.fragment) & (moreFragments | fragmentOffsetMask);
@@ -113,29 +115,8 @@ export function decode(
   rows[p + packetWord.offload] = offload;
   if (offload === 0) return verdict.forward;
   // No card can finish the checksum of a fragment, or segment it.
-  const isTrue = fragment === 0 && offloadOk(view, start, at + totalLength, l4, protocol, offload);
+  const isTrue = fragment === 0 && offloadOk(view, start, at + totalLength, l4, protocol, offload, gso.tcpv4);
   return isTrue ? verdict.forward : verdict.vnetHeader;
-}
-
-function decodeTcp(view: DataView, l4: number, bytes: number, rows: Int32Array, p: number): number {
-  if (bytes < tcpHeaderBytes) return truncated(rows, p, verdict.tcpTruncated);
-  const headerLength = (view.getUint8(l4 + tcp.dataOffset) >>> 4) << 2;
-  if (headerLength < tcpHeaderBytes || headerLength > bytes) return verdict.tcpTruncated;
-  const flags = view.getUint8(l4 + tcp.flags);
-  if (!flagsValid(flags)) return verdict.tcpFlags;
-  rows[p + packetWord.flags] = flags;
-  rows[p + packetWord.l4End] = l4 + headerLength;
-  return setPorts(rows, p, view.getInt32(l4));
-}
-
-function decodeUdp(view: DataView, l4: number, bytes: number, rows: Int32Array, p: number): number {
-  if (bytes < udpHeaderBytes) return truncated(rows, p, verdict.udpLength);
-  const length = view.getUint16(l4 + udp.length);
-  if (length < udpHeaderBytes) return verdict.udpLength;
-  // A first fragment's length is that of the whole datagram.
-  if (length > bytes && rows[p + packetWord.kind] === kind.flow) return verdict.udpLength;
-  rows[p + packetWord.l4End] = l4 + udpHeaderBytes;
-  return setPorts(rows, p, view.getInt32(l4));
 }
 
 function decodeIcmp(view: DataView, l4: number, bytes: number, rows: Int32Array, p: number): number {
@@ -152,41 +133,4 @@ function decodeIcmp(view: DataView, l4: number, bytes: number, rows: Int32Array,
   else if (isWhole && isError(type)) rows[p + packetWord.kind] = kind.icmpError;
   else return verdict.icmpType;
   return verdict.forward;
-}
-
-/** A protocol without ports of ours: GRE, ESP, SCTP, whatever is not for the router's own link (RFC 3022, section 2.2: basic translation). */
-function decodeOther(rows: Int32Array, p: number, l4: number, bytes: number, protocol: number): number {
-  if (protocol === protocolIgmp || protocol === protocolHopByHop) return verdict.protocolUnsupported;
-  if ((protocol === protocolDccp || protocol === protocolUdpLite) && bytes < udpHeaderBytes)
-    return truncated(rows, p, verdict.udpLength);
-  rows[p + packetWord.l4End] = l4;
-  rows[p + packetWord.ports] = 0;
-  rows[p + packetWord.flags] = 0;
-  return verdict.forward;
-}
-
-/** A first fragment without its whole header is the tiny-fragment attack (RFC 1858), not a short packet. */
-function truncated(rows: Int32Array, p: number, whole: number): number {
-  return rows[p + packetWord.kind] === kind.firstFragment ? verdict.fragmentTooShort : whole;
-}
-
-function setPorts(rows: Int32Array, p: number, ports: number): number {
-  if (ports >>> 16 === 0 || (ports & 0xffff) === 0) return verdict.portZero;
-  rows[p + packetWord.ports] = ports;
-  return verdict.forward;
-}
-
-/** Whether a vnet header that asks for something tells the truth about the packet. It stands before `start`, and the packet ends at `end`. */
-function offloadOk(view: DataView, start: number, end: number, l4: number, protocol: number, offload: number): boolean {
-  const header = start - vnetBytes;
-  if (!isPartial(offload)) return false;
-  // Beyond the end the kernel refuses to send it (EINVAL); a short one it corrects.
-  if (start + view.getUint16(header + vnet.headerLength, true) > end) return false;
-  if (start + view.getUint16(header + vnet.checksumStart, true) !== l4) return false;
-  const offset = view.getUint16(header + vnet.checksumOffset, true);
-  if (protocol === protocolTcp ? offset !== tcp.checksum : protocol !== protocolUdp || offset !== udp.checksum)
-    return false;
-  if (!isSuperPacket(offload)) return true;
-  if (view.getUint16(header + vnet.gsoSize, true) === 0) return false;
-  return ((offload >>> 8) & ~gso.ecn) === (protocol === protocolTcp ? gso.tcpv4 : gso.udpL4);
 }

@@ -95,9 +95,14 @@ export class Egress {
     return false;
   }
 
+  /** Where the IP header of an error of ours may be written, or 0: at a limited rate, for both families together. */
+  takeErrorSlot(nowMs: number): number {
+    return this.#mayMakeError(nowMs) ? this.takeScratch() : 0;
+  }
+
   /** Tells the sender of a packet from inside, as it stands, that it can't go on; at a limited rate. */
   tellUnreachable(at: number, length: number, code: number, mtu: number, nowMs: number): void {
-    const to = this.#mayMakeError(nowMs) ? this.takeScratch() : 0;
+    const to = this.takeErrorSlot(nowMs);
     if (to === 0) return;
     const bytes = writeUnreachable(this.view, this.memory, to, at, length, this.#errorSource, code, mtu);
     this.toInside(to, bytes, 0, to, 0);
@@ -112,10 +117,29 @@ export class Egress {
     const row = uplink * uplinkWords;
     if (length > this.uplinks[row + uplinkWord.mtu]! && !isSuperPacket(offload))
       return this.#cut(uplink, at, length, start, offload);
+    return this.#queue(uplink, at, length, l4End, start, offload, row + uplinkWord.linkHeader);
+  }
+
+  /** As `toUplink`, for IPv6, which nobody but its sender cuts (RFC 8200, section 5). */
+  toUplink6(uplink: number, at: number, length: number, l4End: number, start: number, offload: number): number {
+    const linkHeader = uplink * uplinkWords + uplinkWord.linkHeader6;
+    return this.#queue(uplink, at, length, l4End, start, offload, linkHeader);
+  }
+
+  /** `linkHeader`: which words of the uplinks' rows hold the MAC header to send with. */
+  #queue(
+    uplink: number,
+    at: number,
+    length: number,
+    l4End: number,
+    start: number,
+    offload: number,
+    linkHeader: number,
+  ): number {
     const device = this.#io.devices[uplink + 1]!;
     const to = at - device.linkBytes;
     moveVnetHeader(this.view, start - vnetBytes, to - vnetBytes, start - to, l4End - to, offload);
-    if (device.linkBytes !== 0) this.#writeLinkHeader(row, to);
+    if (device.linkBytes !== 0) this.#writeLinkHeader(linkHeader, to);
     return device.send(to - vnetBytes, vnetBytes + device.linkBytes + length) ? verdict.forward : verdict.sendQueueFull;
   }
 
@@ -126,9 +150,8 @@ export class Egress {
   }
 
   /** The 14 bytes that the control plane has prepared, copied as they are. */
-  #writeLinkHeader(row: number, to: number): void {
+  #writeLinkHeader(from: number, to: number): void {
     const { view, uplinks } = this;
-    const from = row + uplinkWord.linkHeader;
     view.setInt32(to, uplinks[from]!, true);
     view.setInt32(to + 4, uplinks[from + 1]!, true);
     view.setInt32(to + 8, uplinks[from + 2]!, true);

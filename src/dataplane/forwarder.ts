@@ -20,22 +20,24 @@ import { counter, uplinkCounter, uplinkCounterAt, uplinkWord } from "../tables/s
 import { steer } from "../tables/steering-hash.ts";
 import { isAtomic, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ack, rst, syn } from "../wire/tcp.ts";
-import { isPartial, isSuperPacket, moveVnetHeader, vnet } from "../wire/vnet.ts";
+import { isPartial, moveVnetHeader, segmentsOf } from "../wire/vnet.ts";
 import { Admission, type AdmissionOptions } from "./admission.ts";
 import { Conntrack, type ConntrackOptions } from "./conntrack.ts";
-import { decode, decodeBatch, kind } from "./decode.ts";
+import { decodeBatch, decodePacket, kind } from "./decode.ts";
+import { Decoder6 } from "./decode6.ts";
 import { Egress } from "./egress.ts";
 import { flowFlag } from "./flow-state.ts";
+import { Forwarder6, type Forwarder6Options } from "./forwarder6.ts";
 import { FragmentPath } from "./fragment-path.ts";
 import { findQuotedFlow, floorNextHopMtu, translateErrorInbound, translateErrorOutbound } from "./icmp-error.ts";
 import { Identifications } from "./identifications.ts";
 import { setDestination, setIdentification, setSource } from "./masquerade.ts";
-import { fromInside, PostOffice } from "./post-office.ts";
+import { fromInside, fromOutside, PostOffice } from "./post-office.ts";
 import { clampMss } from "./tcp-mss.ts";
 import { mayBeginAnew } from "./tcp-state.ts";
 import { verdict } from "./verdict.ts";
 
-export interface ForwarderOptions extends Omit<ConntrackOptions, "nowMs">, AdmissionOptions {
+export interface ForwarderOptions extends Omit<ConntrackOptions, "nowMs">, AdmissionOptions, Forwarder6Options {
   io: PacketIO;
   /** Source address of our own ICMP errors. */
   errorSource: number;
@@ -69,6 +71,8 @@ export class Forwarder {
   readonly #counters: Float64Array;
   readonly #admission: Admission;
   readonly #identifications: Identifications;
+  readonly #decoder6: Decoder6;
+  readonly #ipv6: Forwarder6;
   #generation = -1;
   #nowMs: number;
   /** Keeps the reads of the touch pass alive. */
@@ -76,20 +80,27 @@ export class Forwarder {
 
   constructor(options: ForwarderOptions) {
     const { io, shared, worker, workers, mailboxes } = options;
-    this.#options = options;
+    this.#options = { ...options, forwards: options.forwards.filter(({ to6 }) => to6 === undefined) };
     this.#io = io;
     this.#nowMs = options.clock();
     this.#counters = shared.counters(worker);
     this.conntrack = new Conntrack({ ...options, nowMs: this.#nowMs }, this.#counters);
     this.#identifications = new Identifications(worker, workers, options.random);
+    this.#decoder6 = new Decoder6(this.conntrack.names);
     this.#egress = new Egress(io, options.uplinks, options.errorSource);
-    this.#admission = new Admission(options, this.conntrack, this.#egress);
+    this.#admission = new Admission(this.#options, this.conntrack, this.#egress);
     this.#view = this.#egress.view;
     this.#batch = new Batch(io.layout.receiveSlots);
     this.#post = new PostOffice(worker, workers, mailboxes, this.#egress, options.wake);
-    const count = (row: number, uplink: number, direction: number, bytes: number) =>
-      this.#count(row, uplink, direction, bytes, 1);
+    const count = (row: number, uplink: number, direction: number, bytes: number, packets = 1) =>
+      this.#count(row, uplink, direction, bytes, packets);
+    this.#ipv6 = new Forwarder6(options, this.conntrack, this.#egress, this.#post, count);
     this.#fragments = new FragmentPath(this.conntrack.flows, this.#egress, worker, this.#post, count);
+  }
+
+  /** All tables of this worker. */
+  get memoryBytes(): number {
+    return this.conntrack.bytes + this.conntrack.names.bytes;
   }
 
   /** One turn of the loop: sends what the last one queued, waits up to `timeoutMs`, forwards what came. Returns how many packets came. */
@@ -117,7 +128,7 @@ export class Forwarder {
   #outbound(device: DeviceQueues): void {
     if (device.counts[queueWords.receiveCount] === 0) return;
     const batch = this.#batch;
-    decodeBatch(this.#view, device, batch); // 1
+    decodeBatch(this.#view, device, batch, this.#decoder6); // 1
     this.#hashBatch(batch); // 2
     const { rows } = batch;
     const { linkBytes } = device;
@@ -125,12 +136,18 @@ export class Forwarder {
     for (let p = 0, end = batch.count * packetWords; p < end; p += packetWords) {
       let result = rows[p + packetWord.verdict]!;
       if (isLan && (result !== verdict.forward || !this.#mayTurnBack(rows, p))) continue;
-      if (result === verdict.forward) result = this.#forwardOut(rows, p, linkBytes, false);
+      if (result === verdict.forward) result = this.#anyOut(rows, p, linkBytes, false);
       if (result !== verdict.forward) this.#drop(result, 1);
     }
   }
 
-  /** One packet from the inside. `mailed`: another worker passed it on. */
+  /** One packet from the inside, of either family. `mailed`: another worker passed it on. */
+  #anyOut(rows: Int32Array, p: number, linkBytes: number, mailed: boolean): number {
+    if (rows[p + packetWord.version] === 6) return this.#ipv6.out(rows, p, linkBytes, mailed, this.#nowMs);
+    return this.#forwardOut(rows, p, linkBytes, mailed);
+  }
+
+  /** One of IPv4. */
   #forwardOut(rows: Int32Array, p: number, linkBytes: number, mailed: boolean): number {
     const packetKind = rows[p + packetWord.kind]!;
     if (packetKind !== kind.flow) {
@@ -169,7 +186,7 @@ export class Forwarder {
     const mtu = this.#egress.uplinkWord(uplink, uplinkWord.mtu);
     if (length > mtu && !turnsBack && !this.#egress.fits(at, length, l4End, offload, mtu, this.#nowMs))
       return verdict.tooBig; // 5
-    const segments = this.#segments(start, offload, at + length - l4End);
+    const segments = segmentsOf(this.#view, start - vnetBytes, offload, at + length - l4End);
     this.#count(row, uplink, original, length, segments);
 
     // An atomic datagram's identification means nothing (RFC 6864, section 4.1).
@@ -187,13 +204,18 @@ export class Forwarder {
     const device = this.#io.devices[uplink + 1]!;
     if (device.counts[queueWords.receiveCount] === 0) return;
     const batch = this.#batch;
-    decodeBatch(this.#view, device, batch); // 1
+    decodeBatch(this.#view, device, batch, this.#decoder6); // 1
     this.#hashBatch(batch); // 2
     const { rows } = batch;
     const { linkBytes } = device;
     for (let p = 0, end = batch.count * packetWords; p < end; p += packetWords) {
       let result = rows[p + packetWord.verdict]!;
-      if (result === verdict.forward) result = this.#forwardIn(rows, p, uplink, linkBytes, false);
+      if (result === verdict.forward) {
+        result =
+          rows[p + packetWord.version] === 6
+            ? this.#ipv6.in(rows, p, uplink, linkBytes, false, this.#nowMs)
+            : this.#forwardIn(rows, p, uplink, linkBytes, false);
+      }
       if (result !== verdict.forward) this.#drop(result, 1);
     }
   }
@@ -222,7 +244,8 @@ export class Forwarder {
     const length = rows[p + packetWord.length]!;
     const offload = rows[p + packetWord.offload]!;
     const start = at - linkBytes;
-    this.#count(row, uplink, reply, length, this.#segments(start, offload, at + length - rows[p + packetWord.l4End]!));
+    const payloadBytes = at + length - rows[p + packetWord.l4End]!;
+    this.#count(row, uplink, reply, length, segmentsOf(this.#view, start - vnetBytes, offload, payloadBytes));
 
     const l4 = rows[p + packetWord.l4]!;
     const insidePort = words[row + flowWord.ports]! >>> 16;
@@ -331,13 +354,22 @@ export class Forwarder {
 
   /** A packet that another worker passed on, its vnet header right before it. */
   #takeMail(at: number, length: number, note: number): void {
-    const result = note === fromInside ? this.#mailedOut(at, length) : this.#enter(note, at, length);
+    let result: number;
+    if (note === fromInside) result = this.#mailedOut(at, length);
+    else if (note >= fromOutside) result = this.#mailedIn(note - fromOutside, at, length);
+    else result = this.#enter(note, at, length);
     if (result !== verdict.forward) this.#drop(result, 1);
   }
 
   #mailedOut(at: number, length: number): number {
     const result = this.#decodeOne(at, length);
-    return result === verdict.forward ? this.#forwardOut(this.#single, 0, 0, true) : result;
+    return result === verdict.forward ? this.#anyOut(this.#single, 0, 0, true) : result;
+  }
+
+  /** Only IPv6 has packets from outside which the kernel brings to another worker than their own. */
+  #mailedIn(uplink: number, at: number, length: number): number {
+    const result = this.#decodeOne(at, length);
+    return result === verdict.forward ? this.#ipv6.in(this.#single, 0, uplink, 0, true, this.#nowMs) : result;
   }
 
   /** A packet that has been translated on its way out, and is for one of our own addresses: it comes in again by that uplink. */
@@ -348,7 +380,7 @@ export class Forwarder {
 
   #decodeOne(at: number, length: number): number {
     const rows = this.#single;
-    const result = decode(this.#view, at, length, 0, rows, 0);
+    const result = decodePacket(this.#view, at, length, 0, rows, 0, this.#decoder6);
     if (result !== verdict.forward) return result;
     const source = rows[packetWord.source]!;
     const destination = rows[packetWord.destination]!;
@@ -377,6 +409,7 @@ export class Forwarder {
     const protocol = rows[p + packetWord.protocol]!;
     const hasPort = protocol === protocolTcp || protocol === protocolUdp;
     return (
+      rows[p + packetWord.version] === 4 &&
       (hasPort || rows[p + packetWord.kind] === kind.icmpError) &&
       this.#egress.uplinkWith(rows[p + packetWord.destination]!) >= 0
     );
@@ -396,13 +429,8 @@ export class Forwarder {
     const { shared } = this.#options;
     if (shared.generation === this.#generation) return;
     const generation = shared.readUplinks(this.#egress.uplinks);
-    if (generation >= 0) this.#generation = generation;
-  }
-
-  /** How many packets a super-packet stands for. `start` is the first byte after its vnet header. */
-  #segments(start: number, offload: number, payloadBytes: number): number {
-    if (!isSuperPacket(offload)) return 1;
-    return Math.ceil(payloadBytes / this.#view.getUint16(start - vnetBytes + vnet.gsoSize, true));
+    if (generation < 0) return;
+    if (this.#ipv6.followUplinks()) this.#generation = generation;
   }
 
   /** Bytes are those of IP packets as received; a super-packet counts as the segments it holds. */

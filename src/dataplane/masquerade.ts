@@ -68,6 +68,26 @@ function rewrite(
   partial: boolean,
 ): void {
   const addressDelta = setAddress(view, at, addressField, address);
+  if (protocol !== protocolIcmp) {
+    rewriteLayer4(view, l4, portField, protocol, addressDelta, port, partial);
+    return;
+  }
+  // An ICMP query has no pseudo-header: only the identifier counts.
+  const delta = setPort(view, l4 + icmp.identifier, port, false);
+  const field = l4 + icmp.checksum;
+  view.setUint16(field, applyDelta(view.getUint16(field), delta));
+}
+
+/** Sets a port of a layer-4 header, and its checksum for that and for the change of addresses that `addressDelta` describes. */
+export function rewriteLayer4(
+  view: DataView,
+  l4: number,
+  portField: number,
+  protocol: number,
+  addressDelta: number,
+  port: number,
+  partial: boolean,
+): void {
   if (protocol === protocolTcp) {
     const delta = addressDelta + setPort(view, l4 + portField, port, partial);
     const field = l4 + tcp.checksum;
@@ -79,11 +99,6 @@ function rewrite(
     const old = view.getUint16(field);
     if (partial) view.setUint16(field, applyDeltaPartial(old, delta));
     else if (old !== 0) view.setUint16(field, applyDelta(old, delta) || 0xffff);
-  } else if (protocol === protocolIcmp) {
-    // An ICMP query has no pseudo-header: only the identifier counts.
-    const delta = setPort(view, l4 + icmp.identifier, port, false);
-    const field = l4 + icmp.checksum;
-    view.setUint16(field, applyDelta(view.getUint16(field), delta));
   } else if (protocol === protocolDccp || protocol === protocolUdpLite) {
     // Their checksums cover the pseudo-header too, and stand where UDP has its own (RFC 4340, RFC 3828).
     const field = l4 + udp.checksum;

@@ -8,8 +8,9 @@ import { vnetBytes } from "../tables/packet-memory.ts";
 import type { Egress } from "./egress.ts";
 import { verdict } from "./verdict.ts";
 
-/** The note on a packet from the inside; any other is the number of the uplink that it comes in by. */
+/** The note on a packet from the inside; with the number of an uplink added, on one that has come from outside by it. Any other is the number of the uplink that a hairpin comes in by. */
 export const fromInside = 255;
+export const fromOutside = 128;
 
 export class PostOffice {
   readonly workers: number;

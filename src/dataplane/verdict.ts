@@ -52,6 +52,9 @@ export const verdict = {
 
   // Another inside host already uses this protocol towards this remote, and there is no port to tell them apart.
   protocolClash: 36,
+
+  // IPv6: more extension headers than a host has reason to send, one out of its place, or one that goes beyond the packet.
+  extensionHeader: 37,
 } as const;
 
 /** Drop reasons by number, as `status` and the metrics name them: `ipChecksum` is "ip-checksum". */

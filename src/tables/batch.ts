@@ -15,7 +15,7 @@ export const packetWord = {
   l4: 3,
   /** decode: byte offset of the first byte after the layer-4 header. */
   l4End: 4,
-  /** decode: addresses, signed 32-bit. */
+  /** decode: addresses, signed 32-bit; of IPv6 their names (address-book.ts), 0 for one that has none. */
   source: 5,
   destination: 6,
   /** decode: source port (16), destination port (16); of an ICMP query the identifier stands for the asker's port and 0 for the other. */
@@ -32,6 +32,10 @@ export const packetWord = {
   hash: 12,
   /** decode, for fragments: the identification as received. */
   identification: 13,
+  /** decode: 4 or 6. */
+  version: 14,
+  /** decode, IPv6 only: byte offset of the fragment header, or 0. */
+  fragment: 15,
 } as const;
 export const packetWords = 16;
 

@@ -17,11 +17,16 @@ export const mappingWord = {
   /** inside port (16), protocol (8), uplink (8) */
   endpoint: 1,
   mapped: 2,
-  /** mapped port (16), findable (1) */
+  /** mapped port (16), and `mappingFlag` */
   port: 3,
   uses: 4,
 } as const;
 const mappingWords = 5;
+const mappingFlag = {
+  findable: 1,
+  /** The port is the inside one, on an address that no other inside address has: it is from no pool. */
+  keepsPort: 2,
+} as const;
 
 export class MappingTable {
   readonly words: Int32Array;
@@ -122,6 +127,32 @@ export class MappingTable {
     mappedPort: number,
     findable: boolean,
   ): number {
+    const flags = findable ? mappingFlag.findable : 0;
+    return this.#insert(inside, port, protocol, uplink, mapped, mappedPort, flags);
+  }
+
+  /** As `insert`, with the inside port as the mapped one, which comes from no pool and goes back to none. */
+  insertKeepingPort(
+    inside: number,
+    port: number,
+    protocol: number,
+    uplink: number,
+    mapped: number,
+    findable: boolean,
+  ): number {
+    const flags = mappingFlag.keepsPort | (findable ? mappingFlag.findable : 0);
+    return this.#insert(inside, port, protocol, uplink, mapped, port, flags);
+  }
+
+  #insert(
+    inside: number,
+    port: number,
+    protocol: number,
+    uplink: number,
+    mapped: number,
+    mappedPort: number,
+    flags: number,
+  ): number {
     const words = this.words;
     let mapping = this.#freeHead;
     if (mapping !== 0) this.#freeHead = words[mapping * mappingWords]!;
@@ -130,9 +161,9 @@ export class MappingTable {
     words[row + mappingWord.inside] = inside;
     words[row + mappingWord.endpoint] = (port << 16) | (protocol << 8) | uplink;
     words[row + mappingWord.mapped] = mapped;
-    words[row + mappingWord.port] = (mappedPort << 16) | (findable ? 1 : 0);
+    words[row + mappingWord.port] = (mappedPort << 16) | flags;
     words[row + mappingWord.uses] = 0;
-    if (findable) this.#index.insert(this.#hashOf(mapping), mapping);
+    if ((flags & mappingFlag.findable) !== 0) this.#index.insert(this.#hashOf(mapping), mapping);
     this.#portIndex.insert(this.#portHashOf(mapping), mapping);
     this.#open++;
     return mapping;
@@ -142,23 +173,24 @@ export class MappingTable {
     this.words[mapping * mappingWords + mappingWord.uses]!++;
   }
 
-  /** Drops one use; true when that was the last one and the mapping is closed: its port is free. */
+  /** Drops one use; true when that was the last one and the mapping is closed: its port goes back to its pool. */
   release(mapping: number): boolean {
     const row = mapping * mappingWords;
     if (--this.words[row + mappingWord.uses]! > 0) return false;
+    const isFromPool = (this.words[row + mappingWord.port]! & mappingFlag.keepsPort) === 0;
     this.hide(mapping);
     this.#portIndex.remove(this.#portHashOf(mapping), mapping, this.#portHashOf);
     this.words[row] = this.#freeHead;
     this.#freeHead = mapping;
     this.#open--;
-    return true;
+    return isFromPool;
   }
 
   /** Makes a mapping unfindable: its flows go on, new ones get another. */
   hide(mapping: number): void {
     const row = mapping * mappingWords;
-    if ((this.words[row + mappingWord.port]! & 1) === 0) return;
-    this.words[row + mappingWord.port]! &= ~1;
+    if ((this.words[row + mappingWord.port]! & mappingFlag.findable) === 0) return;
+    this.words[row + mappingWord.port]! &= ~mappingFlag.findable;
     this.#index.remove(this.#hashOf(mapping), mapping, this.#hashOf);
   }
 

@@ -23,6 +23,12 @@ export function isSuperPacket(offload: number): boolean {
   return offload >>> 8 !== gso.none;
 }
 
+/** How many packets a packet with this header stands for, with so many bytes behind its layer-4 header. */
+export function segmentsOf(view: DataView, header: number, offload: number, payloadBytes: number): number {
+  if (!isSuperPacket(offload)) return 1;
+  return Math.ceil(payloadBytes / view.getUint16(header + vnet.gsoSize, true));
+}
+
 /**
  * Moves the header of a packet from one link to another: `shift` is the difference in MAC header
  * bytes (+14 towards Ethernet, -14 from it), which `checksumStart` counts. `headerLength` is that of

@@ -6,8 +6,10 @@
  *                                             ├─ uplink 1, address 198.51.100.2
  *                                             └─ uplink 2, address 198.51.100.130
  *
- * Every packet that comes out anywhere passes `leaves` below, so that each test of this folder also
+ * Every packet that comes out anywhere passes `leaves` or `leaves6` below, so that each test of this folder also
  * checks what must hold always: a right header checksum, a true length, no foreign source on an uplink.
+ *
+ * Of IPv6, client fd00:10::2, server 2001:db8:ff::10, uplink n has 2001:db8:n+1::2.
  */
 import { expect } from "vitest";
 import { balanceKey } from "../../src/dataplane/classify.ts";
@@ -34,6 +36,7 @@ import {
   type VnetFields,
   vnetHeader,
 } from "../support/packets.ts";
+import { address6Words, type ParsedPacket6, parse6 } from "../support/packets6.ts";
 
 export const client = "192.168.10.2";
 export const otherClient = "192.168.10.3";
@@ -43,6 +46,11 @@ export const uplinkAddresses = ["203.0.113.2", "198.51.100.2", "198.51.100.130"]
 /** No interface's address: the source of our own ICMP errors. */
 export const errorSource = "10.255.255.2";
 export const firstPort = 16_384;
+export const client6 = "fd00:10::2";
+export const otherClient6 = "fd00:10::3";
+export const server6 = "2001:db8:ff::10";
+export const otherServer6 = "2001:db8:ff::11";
+export const uplinkAddresses6 = ["2001:db8:1::2", "2001:db8:2::2", "2001:db8:3::2"];
 
 export interface RigOptions extends Partial<Omit<ForwarderOptions, "io" | "shared" | "mailboxes" | "wake" | "clock">> {
   /** MAC header bytes of each uplink. */
@@ -66,6 +74,23 @@ export interface Left extends ParsedPacket {
   ethernet: Uint8Array;
 }
 
+export interface Left6 extends ParsedPacket6 {
+  bytes: Uint8Array;
+  vnet: Required<VnetFields>;
+  ethernet: Uint8Array;
+}
+
+export interface UplinkRow {
+  ready?: number;
+  address?: string;
+  mtu?: number;
+  ready6?: number;
+  /** "": none. */
+  address6?: string;
+  /** "2001:db8:a::/48"; "": none. */
+  prefix6?: string;
+}
+
 export class Rig {
   readonly io: MemoryIO;
   readonly shared: SharedState;
@@ -85,8 +110,10 @@ export class Rig {
     this.shared = options.shared ?? new SharedState();
     if (options.shared === undefined) {
       this.shared.lookup.fill(0);
+      this.shared.lookup6.fill(0);
       for (let uplink = 0; uplink < links.length; uplink++) {
-        this.setUplink(uplink, { ready: 1, address: uplinkAddresses[uplink]!, mtu });
+        const [address, address6] = [uplinkAddresses[uplink]!, uplinkAddresses6[uplink]!];
+        this.setUplink(uplink, { ready: 1, address, mtu, ready6: 1, address6 });
       }
     }
     this.forwarder = new Forwarder({
@@ -100,6 +127,7 @@ export class Rig {
       endpointIndependent: true,
       filtering: filtering.addressAndPort,
       forwards: [],
+      insidePrefix: null,
       timeouts: {
         tcpEstablishedMs: 7_440_000,
         tcpTransitoryMs: 240_000,
@@ -123,13 +151,21 @@ export class Rig {
     });
   }
 
-  setUplink(uplink: number, row: { ready?: number; address?: string; mtu?: number }): void {
+  setUplink(uplink: number, row: UplinkRow): void {
     this.shared.updateUplinks((words, bytes) => {
       const at = uplink * uplinkWords;
       if (row.ready !== undefined) words[at + uplinkWord.ready] = row.ready;
       if (row.address !== undefined) words[at + uplinkWord.address] = addressNumber(row.address);
       if (row.mtu !== undefined) words[at + uplinkWord.mtu] = row.mtu;
+      if (row.ready6 !== undefined) words[at + uplinkWord.ready6] = row.ready6;
+      if (row.address6 !== undefined) words.set(address6Words(row.address6 || "::"), at + uplinkWord.address6);
+      if (row.prefix6 !== undefined) {
+        const [prefix, length] = row.prefix6.split("/") as [string, string?];
+        words.set(address6Words(prefix || "::"), at + uplinkWord.prefix6);
+        words[at + uplinkWord.prefix6Length] = Number(length ?? 0);
+      }
       bytes.set(linkHeader(uplink), (at + uplinkWord.linkHeader) * 4);
+      bytes.set(linkHeader6(uplink), (at + uplinkWord.linkHeader6) * 4);
     });
   }
 
@@ -137,6 +173,7 @@ export class Rig {
   steerTo(uplink: number | ((hash: number) => number)): void {
     for (let hash = 0; hash < this.shared.lookup.length; hash++) {
       this.shared.lookup[hash] = typeof uplink === "number" ? uplink : uplink(hash);
+      this.shared.lookup6[hash] = this.shared.lookup[hash]!;
     }
   }
 
@@ -189,6 +226,36 @@ export class Rig {
     return left[0]!;
   }
 
+  /** `left`, `out`, `in`, `outOne` and `inOne` for IPv6. */
+  left6(uplink: number): Left6[] {
+    const linkBytes = uplink < 0 ? 0 : this.links[uplink]!;
+    return this.io.takeSent(uplink + 1).map((frame) => this.#leaves6(frame, uplink, linkBytes));
+  }
+
+  out6(packets: Uint8Array | Uint8Array[], uplink = 0, vnet: VnetFields = {}): Left6[] {
+    for (const packet of [packets].flat()) this.injectInside(packet, vnet);
+    this.run();
+    return this.left6(uplink);
+  }
+
+  in6(packets: Uint8Array | Uint8Array[], uplink = 0, vnet: VnetFields = {}): Left6[] {
+    for (const packet of [packets].flat()) this.injectUplink(uplink, packet, vnet);
+    this.run();
+    return this.left6(-1);
+  }
+
+  outOne6(packet: Uint8Array, uplink = 0, vnet: VnetFields = {}): Left6 {
+    const left = this.out6(packet, uplink, vnet);
+    expect(left, `one packet on uplink ${uplink}; drops: ${JSON.stringify(this.drops)}`).toHaveLength(1);
+    return left[0]!;
+  }
+
+  inOne6(packet: Uint8Array, uplink = 0, vnet: VnetFields = {}): Left6 {
+    const left = this.in6(packet, uplink, vnet);
+    expect(left, `one packet inside; drops: ${JSON.stringify(this.drops)}`).toHaveLength(1);
+    return left[0]!;
+  }
+
   /** Moves the clock and lets the forwarder look at it. */
   pass(ms: number): void {
     this.nowMs += ms;
@@ -233,11 +300,35 @@ export class Rig {
       throw new Error(`a packet left uplink ${uplink} with the source ${parsed.source}`);
     return Object.assign(parsed, { bytes, vnet: readVnetHeader(frame), ethernet: frame.slice(10, 10 + linkBytes) });
   }
+
+  #leaves6(frame: Uint8Array, uplink: number, linkBytes: number): Left6 {
+    const bytes = frame.slice(10 + linkBytes);
+    const parsed = parse6(bytes);
+    if (uplink >= 0 && !this.#isOwn6(uplink, parsed.source))
+      throw new Error(`a packet left uplink ${uplink} with the source ${parsed.source}`);
+    return Object.assign(parsed, { bytes, vnet: readVnetHeader(frame), ethernet: frame.slice(10, 10 + linkBytes) });
+  }
+
+  /** Whether an address is an uplink's, or of its prefix. */
+  #isOwn6(uplink: number, address: string): boolean {
+    const words = this.shared.uplinks.subarray(uplink * uplinkWords, (uplink + 1) * uplinkWords);
+    const bits = (from: ArrayLike<number>) =>
+      [0, 1, 2, 3].map((word) => (from[word]! >>> 0).toString(2).padStart(32, "0")).join("");
+    const given = bits(address6Words(address));
+    if (given === bits(words.subarray(uplinkWord.address6))) return true;
+    const length = words[uplinkWord.prefix6Length]!;
+    return length > 0 && given.slice(0, length) === bits(words.subarray(uplinkWord.prefix6)).slice(0, length);
+  }
 }
 
 /** Next hop, own address, IPv4: told apart by the uplink. */
 export function linkHeader(uplink: number): Uint8Array {
   return Uint8Array.of(2, 0, 0, 0, uplink, 1, 2, 0, 0, 0, uplink, 2, 8, 0);
+}
+
+/** The same for IPv6. */
+export function linkHeader6(uplink: number): Uint8Array {
+  return Uint8Array.of(2, 0, 0, 0, uplink, 9, 2, 0, 0, 0, uplink, 2, 0x86, 0xdd);
 }
 
 /** Several workers of one box: shared uplinks, a mailbox for every pair. */

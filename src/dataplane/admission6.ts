@@ -1,0 +1,214 @@
+/**
+ * Which IPv6 packets may open a flow, and where it goes: admission.ts for the other family. Only here do
+ * addresses get names; a flow that was opened holds its own, and the ones taken meanwhile are given back.
+ */
+import type { AddressBook } from "../tables/address-book.ts";
+import { packetWord } from "../tables/batch.ts";
+import { type Forward, findForward } from "../tables/forwards.ts";
+import { hashWords } from "../tables/hash.ts";
+import { noUplink } from "../tables/shared-state.ts";
+import { codeNoRoute, codeProhibited6, icmpv6Type } from "../wire/icmpv6.ts";
+import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { ipv6 } from "../wire/ipv6.ts";
+import { ack, rst, syn } from "../wire/tcp.ts";
+import type { AdmissionOptions } from "./admission.ts";
+import { chooseUplink } from "./classify.ts";
+import { type Conntrack, filtering } from "./conntrack.ts";
+import type { PrefixTranslation } from "./prefix-translation.ts";
+import type { Uplinks6 } from "./uplinks6.ts";
+import { verdict } from "./verdict.ts";
+
+/** The forwards are those over IPv6. */
+export interface Admission6Options extends AdmissionOptions {
+  /** A number of `filtering`. */
+  filtering: number;
+}
+
+export class Admission6 {
+  readonly #options: Admission6Options;
+  readonly #view: DataView;
+  readonly #conntrack: Conntrack;
+  readonly #names: AddressBook;
+  readonly #uplinks: Uplinks6;
+
+  constructor(options: Admission6Options, view: DataView, conntrack: Conntrack, uplinks: Uplinks6) {
+    this.#options = options;
+    this.#view = view;
+    this.#conntrack = conntrack;
+    this.#names = conntrack.names;
+    this.#uplinks = uplinks;
+  }
+
+  /** Opens the flow of a packet from the inside, or returns minus the verdict. */
+  openOutbound(rows: Int32Array, p: number, nowMs: number): number {
+    const protocol = rows[p + packetWord.protocol]!;
+    const flags = rows[p + packetWord.flags]!;
+    if (protocol === protocolTcp && (flags & (syn | ack | rst)) !== syn) return -verdict.tcpNoFlow;
+    if (protocol === protocolIcmp && flags !== icmpv6Type.echo) return -verdict.unsolicited;
+    const source = this.#take(rows[p + packetWord.at]! + ipv6.source);
+    const destination = this.#take(rows[p + packetWord.at]! + ipv6.destination);
+    const flow =
+      source === 0 || destination === 0
+        ? -verdict.flowTableFull
+        : this.#openOutbound(source, destination, rows[p + packetWord.ports]!, protocol, nowMs);
+    this.#names.release(source);
+    this.#names.release(destination);
+    return flow;
+  }
+
+  #openOutbound(source: number, destination: number, ports: number, protocol: number, nowMs: number): number {
+    if (source === destination) return -verdict.badSource;
+    // Our own output, routed back to us.
+    if (this.#uplinks.withAddress(source) >= 0) return -verdict.ownAddress;
+    let uplink = this.#conntrack.mappedUplink(source, ports, protocol);
+    if (uplink < 0 || !this.#uplinks.isReady(uplink)) {
+      uplink = this.#choose(source, destination, ports, protocol);
+      if (uplink === noUplink) return -verdict.noUplink;
+      // The table is a moment behind the uplinks.
+      if (!this.#uplinks.isReady(uplink)) return -verdict.uplinkNotReady;
+    }
+    const mapped = this.#translated(this.#uplinks.translation(uplink), source);
+    if (mapped === 0) {
+      const address = this.#uplinks.address(uplink);
+      return this.#conntrack.open(source, destination, ports, protocol, uplink, address, nowMs);
+    }
+    const flow = this.#conntrack.openKeepingPort(source, destination, ports, protocol, uplink, mapped, nowMs);
+    this.#names.release(mapped);
+    return flow;
+  }
+
+  /** Opens the flow of a packet that nobody inside asked for, where a forward or the filtering allows it, or returns minus the verdict. */
+  openInbound(rows: Int32Array, p: number, uplink: number, nowMs: number): number {
+    const protocol = rows[p + packetWord.protocol]!;
+    const flags = rows[p + packetWord.flags]!;
+    if (protocol === protocolTcp && (flags & (syn | ack | rst)) !== syn) return -verdict.unsolicited;
+    if (protocol === protocolIcmp && flags !== icmpv6Type.echo) return -verdict.unsolicited;
+    const at = rows[p + packetWord.at]!;
+    const ports = rows[p + packetWord.ports]!;
+    if (rows[p + packetWord.source] === rows[p + packetWord.destination] && rows[p + packetWord.source] !== 0)
+      return -verdict.badSource;
+    const remote = this.#take(at + ipv6.source);
+    if (remote === 0) return -verdict.flowTableFull;
+    const flow = this.#uplinks.isAnyOwn(remote)
+      ? -verdict.badSource
+      : this.#openInbound(remote, rows[p + packetWord.destination]!, at, ports, protocol, uplink, nowMs);
+    this.#names.release(remote);
+    return flow;
+  }
+
+  #openInbound(
+    remote: number,
+    destination: number,
+    at: number,
+    ports: number,
+    protocol: number,
+    uplink: number,
+    nowMs: number,
+  ): number {
+    const isOurs = destination !== 0 && this.#uplinks.isOwn(uplink, destination);
+    const hasEndpoint = protocol === protocolTcp || protocol === protocolUdp;
+    if (isOurs && hasEndpoint) {
+      const isForwarded = destination === this.#uplinks.address(uplink);
+      const forward = isForwarded ? findForward(this.#options.forwards, uplink, protocol, ports & 0xffff) : undefined;
+      if (forward !== undefined) return this.#openForwarded(forward, remote, destination, ports, uplink, nowMs);
+      const flow = this.#conntrack.openToMapping(remote, destination, ports, protocol, uplink, nowMs);
+      if (flow !== -verdict.unsolicited || isForwarded) return flow;
+    }
+    return this.#openToPrefix(remote, at + ipv6.destination, ports, protocol, uplink, nowMs);
+  }
+
+  #openForwarded(
+    forward: Forward,
+    remote: number,
+    mapped: number,
+    ports: number,
+    uplink: number,
+    nowMs: number,
+  ): number {
+    const to = forward.to6!;
+    const toPort = forward.toPort + (ports & 0xffff) - forward.firstPort;
+    const inside = this.#conntrack.takeName(to[0]!, to[1]!, to[2]!, to[3]!);
+    if (inside === 0) return -verdict.flowTableFull;
+    const { protocol } = forward;
+    const flow = this.#conntrack.openForwarded(inside, toPort, remote, mapped, ports, protocol, uplink, nowMs);
+    this.#names.release(inside);
+    return flow;
+  }
+
+  /** To an address of the uplink's prefix, where everybody is let in. `field` is where it stands in the packet. */
+  #openToPrefix(remote: number, field: number, ports: number, protocol: number, uplink: number, nowMs: number): number {
+    const translation = this.#uplinks.translation(uplink);
+    if (this.#options.filtering !== filtering.endpointIndependent || translation === null) return -verdict.unsolicited;
+    const view = this.#view;
+    const word0 = view.getInt32(field);
+    const word1 = view.getInt32(field + 4);
+    if (!translation.toInside(word0, word1, view.getInt32(field + 8), view.getInt32(field + 12)))
+      return -verdict.unsolicited;
+    const inside = this.#takeResult(translation);
+    const mapped = this.#take(field);
+    const insidePort = ports & 0xffff;
+    const flow =
+      inside === 0 || mapped === 0
+        ? -verdict.flowTableFull
+        : this.#conntrack.openForwarded(inside, insidePort, remote, mapped, ports, protocol, uplink, nowMs);
+    this.#names.release(inside);
+    this.#names.release(mapped);
+    return flow;
+  }
+
+  /** Type and code of the error that tells the sender why its first packet goes nowhere, type in the upper byte; 0 where that is his mistake, or nobody's business. */
+  refusal(reason: number): number {
+    const isFull = reason === verdict.noPort || reason === verdict.flowTableFull || reason === verdict.hostFlowLimit;
+    if (isFull) return (icmpv6Type.unreachable << 8) | codeProhibited6;
+    return reason === verdict.noUplink ? (icmpv6Type.unreachable << 8) | codeNoRoute : 0;
+  }
+
+  /** The uplink of a new flow. Names say nothing outside of this worker and change with time: the balance is by the addresses. */
+  #choose(source: number, destination: number, ports: number, protocol: number): number {
+    const { shared, balanceKey, balanceKey0, balanceKey1 } = this.#options;
+    const { lookup6 } = shared;
+    const from = this.#balanceWord(source);
+    const to = this.#balanceWord(destination);
+    return chooseUplink(lookup6, balanceKey, balanceKey0, balanceKey1, from, to, ports, protocol);
+  }
+
+  #balanceWord(name: number): number {
+    const { balanceKey0, balanceKey1 } = this.#options;
+    const names = this.#names;
+    return hashWords(
+      balanceKey0,
+      balanceKey1,
+      names.word(name, 0),
+      names.word(name, 1),
+      names.word(name, 2),
+      names.word(name, 3),
+    );
+  }
+
+  /** The name, taken, of the address that stands for `source` where prefixes are translated; 0 where its prefix is not. */
+  #translated(translation: PrefixTranslation | null, source: number): number {
+    const names = this.#names;
+    if (translation === null) return 0;
+    const has = translation.toOutside(
+      names.word(source, 0),
+      names.word(source, 1),
+      names.word(source, 2),
+      names.word(source, 3),
+    );
+    return has ? this.#takeResult(translation) : 0;
+  }
+
+  #takeResult({ result }: PrefixTranslation): number {
+    return this.#conntrack.takeName(result[0]!, result[1]!, result[2]!, result[3]!);
+  }
+
+  #take(at: number): number {
+    const view = this.#view;
+    return this.#conntrack.takeName(
+      view.getInt32(at),
+      view.getInt32(at + 4),
+      view.getInt32(at + 8),
+      view.getInt32(at + 12),
+    );
+  }
+}

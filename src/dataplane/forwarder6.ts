@@ -1,0 +1,254 @@
+/**
+ * The path of an IPv6 packet between the hash and the queue: the steps of forwarder.ts, in its order. What is different: addresses
+ * are names (tables/address-book.ts), where an uplink has a prefix an address is translated to one of its own, nothing is
+ * cut, and what stands behind extension headers, where the kernel's programs do not look, may be another worker's.
+ */
+import type { AddressBook } from "../tables/address-book.ts";
+import { packetWord } from "../tables/batch.ts";
+import { flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
+import { vnetBytes } from "../tables/packet-memory.ts";
+import type { Prefix6 } from "../tables/prefix6.ts";
+import { uplinkWord } from "../tables/shared-state.ts";
+import { icmpv6Type } from "../wire/icmpv6.ts";
+import { ipv4HeaderBytes, protocolTcp } from "../wire/ipv4.ts";
+import { ipv6HeaderBytes } from "../wire/ipv6.ts";
+import { ack, rst, syn } from "../wire/tcp.ts";
+import { isPartial, isSuperPacket, segmentsOf, vnet } from "../wire/vnet.ts";
+import { Admission6, type Admission6Options } from "./admission6.ts";
+import type { Conntrack } from "./conntrack.ts";
+import { kind } from "./decode-layer4.ts";
+import type { Egress } from "./egress.ts";
+import { IcmpErrors6, keepsIdentifier, writeError6 } from "./icmp6-error.ts";
+import { keepPort, setDestination6, setSource6 } from "./masquerade6.ts";
+import { isPlain, Owner6 } from "./owner6.ts";
+import { fromInside, fromOutside, type PostOffice } from "./post-office.ts";
+import { clampMss } from "./tcp-mss.ts";
+import { isOver, tcpState } from "./tcp-state.ts";
+import { Uplinks6 } from "./uplinks6.ts";
+import { verdict } from "./verdict.ts";
+
+export interface Forwarder6Options extends Admission6Options {
+  uplinks: number;
+  worker: number;
+  /** Sources of this prefix are translated to the prefix of their uplink, where it has one; null: none are. */
+  insidePrefix: Prefix6 | null;
+}
+
+/** Told of every packet that is sent on. */
+export type CountPackets = (row: number, uplink: number, direction: number, bytes: number, packets: number) => void;
+
+export class Forwarder6 {
+  readonly #view: DataView;
+  readonly #conntrack: Conntrack;
+  readonly #names: AddressBook;
+  readonly #egress: Egress;
+  readonly #uplinks: Uplinks6;
+  readonly #admission: Admission6;
+  readonly #errors: IcmpErrors6;
+  readonly #owner: Owner6;
+  readonly #count: CountPackets;
+
+  constructor(options: Forwarder6Options, conntrack: Conntrack, egress: Egress, post: PostOffice, count: CountPackets) {
+    const { view } = egress;
+    const forwards = options.forwards.filter(({ to6 }) => to6 !== undefined);
+    this.#view = view;
+    this.#conntrack = conntrack;
+    this.#names = conntrack.names;
+    this.#egress = egress;
+    this.#uplinks = new Uplinks6(egress, conntrack.names, options.uplinks, options.insidePrefix);
+    this.#admission = new Admission6({ ...options, forwards }, view, conntrack, this.#uplinks);
+    this.#errors = new IcmpErrors6(view, conntrack.flows, conntrack.names);
+    this.#owner = new Owner6(egress, this.#uplinks, post, options.worker, forwards);
+    this.#count = count;
+  }
+
+  /** Follows the rows of the uplinks, once they have been copied; false when it must be tried again. */
+  followUplinks(): boolean {
+    return this.#uplinks.follow();
+  }
+
+  /** One packet from the inside, decoded and hashed. `mailed`: another worker passed it on. Returns the verdict. */
+  out(rows: Int32Array, p: number, linkBytes: number, mailed: boolean, nowMs: number): number {
+    const packetKind = rows[p + packetWord.kind]!;
+    if (packetKind === kind.icmpError) return this.#errorOut(rows, p, linkBytes, mailed);
+    if (packetKind !== kind.flow) return verdict.protocolUnsupported;
+    const owner = mailed ? -1 : this.#owner.ofInside(rows, p);
+    if (owner >= 0) return this.#owner.mail(rows, p, linkBytes, owner, fromInside);
+
+    const protocol = rows[p + packetWord.protocol]!;
+    const id = this.#findFlow(rows, p, protocol); // 3
+    if ((id & 1) === reply) return verdict.ownAddress;
+    let flow = id >>> 1;
+    if (flow !== 0 && (this.#hasLostItsAddress(flow) || this.#canBeginElsewhere(flow, rows, p))) {
+      this.#conntrack.close(flow);
+      flow = 0;
+    }
+    if (flow === 0) flow = this.#admission.openOutbound(rows, p, nowMs);
+    if (flow < 0) return this.#refuse(rows, p, -flow, nowMs);
+
+    const { words } = this.#conntrack.flows;
+    const row = flow * flowWords;
+    const uplink = words[row + flowWord.outside]! & 0xff;
+    if (!this.#uplinks.isReady(uplink)) return verdict.uplinkNotReady;
+    if (protocol === protocolTcp) {
+      const tracked = this.#trackTcp(rows, p, flow, original, uplink, nowMs); // 4
+      if (tracked !== verdict.forward) return tracked;
+    }
+    const at = rows[p + packetWord.at]!;
+    const length = rows[p + packetWord.length]!;
+    const l4End = rows[p + packetWord.l4End]!;
+    const offload = rows[p + packetWord.offload]!;
+    const start = at - linkBytes;
+    const mtu = this.#egress.uplinkWord(uplink, uplinkWord.mtu);
+    if (!this.#fits(at, length, l4End, start, offload, mtu)) {
+      this.#tell(at, length, uplink, icmpv6Type.packetTooBig, 0, mtu, nowMs);
+      return verdict.tooBig; // 5
+    }
+    const segments = segmentsOf(this.#view, start - vnetBytes, offload, at + length - l4End);
+    this.#count(row, uplink, original, length, segments);
+
+    const l4 = rows[p + packetWord.l4]!;
+    const mapped = words[row + flowWord.mapped]!;
+    const port = keepsIdentifier(words, row) ? keepPort : words[row + flowWord.outside]! >>> 16;
+    setSource6(this.#view, at, l4, protocol, this.#names, mapped, port, isPartial(offload)); // 6
+    return this.#egress.toUplink6(uplink, at, length, l4End, start, offload); // 7
+  }
+
+  /** One packet from outside, decoded and hashed. Returns the verdict. */
+  in(rows: Int32Array, p: number, uplink: number, linkBytes: number, mailed: boolean, nowMs: number): number {
+    const packetKind = rows[p + packetWord.kind]!;
+    if (packetKind === kind.icmpError) return this.#errorIn(rows, p, uplink, linkBytes, mailed);
+    if (packetKind !== kind.flow) return verdict.protocolUnsupported;
+    const owner = mailed ? -1 : this.#owner.ofOutside(rows, p, uplink);
+    if (owner >= 0) return this.#owner.mail(rows, p, linkBytes, owner, fromOutside + uplink);
+
+    const protocol = rows[p + packetWord.protocol]!;
+    const id = this.#findFlow(rows, p, protocol); // 3
+    if (id !== 0 && (id & 1) === original) return verdict.badSource;
+    const flow = id === 0 ? this.#admission.openInbound(rows, p, uplink, nowMs) : id >>> 1;
+    if (flow < 0) return -flow;
+    const { words } = this.#conntrack.flows;
+    const row = flow * flowWords;
+    if ((words[row + flowWord.outside]! & 0xff) !== uplink) return verdict.wrongUplink;
+    if (protocol === protocolTcp) {
+      const tracked = this.#trackTcp(rows, p, flow, reply, uplink, nowMs); // 4
+      if (tracked !== verdict.forward) return tracked;
+    }
+    const at = rows[p + packetWord.at]!;
+    const length = rows[p + packetWord.length]!;
+    const l4End = rows[p + packetWord.l4End]!;
+    const offload = rows[p + packetWord.offload]!;
+    const start = at - linkBytes;
+    const segments = segmentsOf(this.#view, start - vnetBytes, offload, at + length - l4End);
+    this.#count(row, uplink, reply, length, segments);
+
+    const l4 = rows[p + packetWord.l4]!;
+    const inside = words[row + flowWord.inside]!;
+    const port = keepsIdentifier(words, row) ? keepPort : words[row + flowWord.ports]! >>> 16;
+    setDestination6(this.#view, at, l4, protocol, this.#names, inside, port, isPartial(offload)); // 5
+    return this.#egress.toInside(at, length, l4End, start, offload); // 6
+  }
+
+  /** An ICMPv6 error that an inside host, or the router's own kernel, sends about a flow. */
+  #errorOut(rows: Int32Array, p: number, linkBytes: number, mailed: boolean): number {
+    const at = rows[p + packetWord.at]!;
+    const length = rows[p + packetWord.length]!;
+    const l4 = rows[p + packetWord.l4]!;
+    const errors = this.#errors;
+    if (!errors.read(at, length, l4)) return verdict.icmpErrorNoFlow;
+    const seen = mailed || (errors.isPlain && isPlain(rows, p));
+    const owner = seen ? -1 : this.#owner.ofInsidePort(errors.protocol, errors.ports);
+    if (owner >= 0) return this.#owner.mail(rows, p, linkBytes, owner, fromInside);
+    const id = errors.find(original);
+    if (id === 0) return verdict.icmpErrorNoFlow;
+    const { words } = this.#conntrack.flows;
+    const row = (id >>> 1) * flowWords;
+    if (words[row + flowWord.remote] !== rows[p + packetWord.destination]) return verdict.icmpErrorNoFlow;
+    const uplink = words[row + flowWord.outside]! & 0xff;
+    if (!this.#uplinks.isReady(uplink) || this.#hasLostItsAddress(id >>> 1)) return verdict.uplinkNotReady;
+    errors.translateOutbound(at, length, l4, id >>> 1);
+    return this.#egress.toUplink6(uplink, at, length, 0, at - linkBytes, 0);
+  }
+
+  /** An ICMPv6 error from outside about a flow. */
+  #errorIn(rows: Int32Array, p: number, uplink: number, linkBytes: number, mailed: boolean): number {
+    const at = rows[p + packetWord.at]!;
+    const length = rows[p + packetWord.length]!;
+    const l4 = rows[p + packetWord.l4]!;
+    const errors = this.#errors;
+    if (!errors.read(at, length, l4)) return verdict.icmpErrorNoFlow;
+    const seen = mailed || (errors.isPlain && isPlain(rows, p));
+    const owner = seen ? -1 : this.#owner.ofOutsidePort(rows, p, uplink, errors.protocol, errors.ports);
+    if (owner >= 0) return this.#owner.mail(rows, p, linkBytes, owner, fromOutside + uplink);
+    const id = errors.find(reply);
+    if (id === 0) return verdict.icmpErrorNoFlow;
+    const { words } = this.#conntrack.flows;
+    const row = (id >>> 1) * flowWords;
+    if (words[row + flowWord.mapped] !== rows[p + packetWord.destination]) return verdict.icmpErrorNoFlow;
+    if ((words[row + flowWord.outside]! & 0xff) !== uplink) return verdict.wrongUplink;
+    errors.translateInbound(at, length, l4, id >>> 1);
+    return this.#egress.toInside(at, length, 0, at - linkBytes, 0);
+  }
+
+  /** Follows a TCP segment, and clamps what a SYN of either side offers to the flow's uplink. Returns the verdict. */
+  #trackTcp(rows: Int32Array, p: number, flow: number, direction: number, uplink: number, nowMs: number): number {
+    const l4 = rows[p + packetWord.l4]!;
+    const l4End = rows[p + packetWord.l4End]!;
+    const packetEnd = rows[p + packetWord.at]! + rows[p + packetWord.length]!;
+    if ((rows[p + packetWord.flags]! & syn) !== 0) {
+      // The clamp reckons with the header of IPv4.
+      const mtu = this.#egress.uplinkWord(uplink, uplinkWord.mtu) - (ipv6HeaderBytes - ipv4HeaderBytes);
+      clampMss(this.#view, l4, l4End, mtu, isPartial(rows[p + packetWord.offload]!));
+    }
+    return this.#conntrack.trackTcp(flow, direction, this.#view, l4, l4End, packetEnd, nowMs);
+  }
+
+  #findFlow(rows: Int32Array, p: number, protocol: number): number {
+    const source = rows[p + packetWord.source]!;
+    const destination = rows[p + packetWord.destination]!;
+    const ports = rows[p + packetWord.ports]!;
+    return this.#conntrack.flows.find(rows[p + packetWord.hash]!, source, destination, ports, protocol);
+  }
+
+  /** Whether what the flow is mapped to is its uplink's no more, though that has an address: nothing may leave with it. */
+  #hasLostItsAddress(flow: number): boolean {
+    const { words } = this.#conntrack.flows;
+    const row = flow * flowWords;
+    const uplink = words[row + flowWord.outside]! & 0xff;
+    return this.#uplinks.address(uplink) !== 0 && !this.#uplinks.isOwn(uplink, words[row + flowWord.mapped]!);
+  }
+
+  /** As in forwarder.ts: nothing is lost by a connection that begins on another uplink while its own is down. */
+  #canBeginElsewhere(flow: number, rows: Int32Array, p: number): boolean {
+    const { words } = this.#conntrack.flows;
+    const row = flow * flowWords;
+    if (this.#uplinks.isReady(words[row + flowWord.outside]! & 0xff)) return false;
+    if (rows[p + packetWord.protocol] !== protocolTcp) return false;
+    const state = this.#conntrack.state(flow);
+    return (rows[p + packetWord.flags]! & (syn | ack | rst)) === syn && (isOver(state) || state <= tcpState.synSent);
+  }
+
+  /** Whether a packet, or each segment that it stands for, fits an uplink. */
+  #fits(at: number, length: number, l4End: number, start: number, offload: number, mtu: number): boolean {
+    if (length <= mtu) return true;
+    if (!isSuperPacket(offload)) return false;
+    return l4End - at + this.#view.getUint16(start - vnetBytes + vnet.gsoSize, true) <= mtu;
+  }
+
+  #refuse(rows: Int32Array, p: number, reason: number, nowMs: number): number {
+    const error = this.#admission.refusal(reason);
+    if (error !== 0)
+      this.#tell(rows[p + packetWord.at]!, rows[p + packetWord.length]!, -1, error >>> 8, error & 0xff, 0, nowMs);
+    return reason;
+  }
+
+  /** Tells the sender of a packet from inside, as it stands, that it can't go on; from the address of its uplink, or any that there is (-1). */
+  #tell(at: number, length: number, uplink: number, type: number, code: number, mtu: number, nowMs: number): void {
+    const from = this.#uplinks.addressNear(uplink);
+    const to = from === 0 ? 0 : this.#egress.takeErrorSlot(nowMs);
+    if (to === 0) return;
+    const { memory } = this.#egress;
+    const bytes = writeError6(this.#view, memory, this.#names, to, at, length, from, type, code, mtu);
+    this.#egress.toInside(to, bytes, 0, to, 0);
+  }
+}
