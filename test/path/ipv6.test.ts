@@ -25,9 +25,9 @@ import {
   client6,
   firstPort,
   linkHeader6,
+  openRig6,
   otherClient6,
   otherServer6,
-  Rig,
   server,
   server6,
   uplinkAddresses6,
@@ -39,7 +39,7 @@ const destination = `[${server6}]:53`;
 
 describe("UDP", () => {
   test("leaves with the uplink's address, a port of the range and a right checksum, and its answer comes back", () => {
-    const rig = new Rig();
+    const rig = openRig6();
     const left = rig.outOne6(udp6({ source, destination, data: pattern(33), flowLabel: 0x12345, trafficClass: 0xb9 }));
     expect(left).toMatchObject({ source: mapped, destination: server6, destinationPort: 53, checksumOk: true });
     expect(left.sourcePort).toBeGreaterThanOrEqual(firstPort);
@@ -53,7 +53,7 @@ describe("UDP", () => {
   });
 
   test("keeps one mapping for all remotes (RFC 4787, REQ-1), whatever the flow label", () => {
-    const rig = new Rig();
+    const rig = openRig6();
     const one = rig.outOne6(udp6({ source, destination, flowLabel: 1 }));
     const two = rig.outOne6(udp6({ source, destination: `[${otherServer6}]:53`, flowLabel: 2 }));
     const three = rig.outOne6(udp6({ source, destination, flowLabel: 3 }));
@@ -64,7 +64,7 @@ describe("UDP", () => {
   });
 
   test("of both families takes ports of one pool", () => {
-    const rig = new Rig({ lastPort: firstPort + 1 });
+    const rig = openRig6({ lastPort: firstPort + 1 });
     const one = rig.outOne6(udp6({ source, destination }));
     const two = rig.outOne(udp({ source: `${client}:5000`, destination: `${server}:53` }));
     expect(new Set([one.sourcePort, two.sourcePort]).size).toBe(2);
@@ -72,7 +72,7 @@ describe("UDP", () => {
 });
 
 test("TCP is followed from SYN to FIN, with the MSS clamped to the MTU less 60 on both ways", () => {
-  const rig = new Rig({ mtu: 1400 });
+  const rig = openRig6({ mtu: 1400 });
   const offer = (mss: number) => words(0x0204, mss);
   const ends = { source, destination: `[${server6}]:80` };
   const left = rig.outOne6(tcp6({ ...ends, flags: SYN, tcpOptions: offer(1440) }));
@@ -93,7 +93,7 @@ test("TCP is followed from SYN to FIN, with the MSS clamped to the MTU less 60 o
 });
 
 test("a ping is told from others by its identifier, and its answer comes back", () => {
-  const rig = new Rig();
+  const rig = openRig6();
   const one = rig.outOne6(echo6({ source: client6, destination: server6, identifier: 7, data: pattern(56) }));
   const two = rig.outOne6(echo6({ source: otherClient6, destination: server6, identifier: 7 }));
   expect(one).toMatchObject({ source: mapped, type: 128, checksumOk: true, data: pattern(56) });
@@ -107,7 +107,7 @@ test("a ping is told from others by its identifier, and its answer comes back", 
 });
 
 test("a protocol without ports is told by its remote, and a second host's is a clash", () => {
-  const rig = new Rig();
+  const rig = openRig6();
   const gre = { source: client6, destination: server6, protocol: 47, payload: pattern(40) };
   expect(rig.outOne6(ip6(gre))).toMatchObject({ source: mapped, payload: pattern(40) });
   expect(rig.inOne6(ip6({ ...gre, source: server6, destination: mapped }))).toMatchObject({ destination: client6 });
@@ -116,7 +116,7 @@ test("a protocol without ports is told by its remote, and a second host's is a c
 });
 
 test("UDP-Lite's checksum is kept right, which covers the addresses", () => {
-  const rig = new Rig();
+  const rig = openRig6();
   const payload = udp6({ source, destination, data: pattern(20) }).slice(40);
   // With a coverage of 0 its sum is that of UDP, but for the protocol in the pseudo-header and the length's place.
   const ends = { source: client6, destination: server6 };
@@ -130,7 +130,7 @@ describe("offloads", () => {
     ["TCP", tcp6({ source, destination: `[${server6}]:80`, data: pattern(40_000), checksum: "partial" }), 1428],
     ["UDP", udp6({ source, destination, data: pattern(12_000), checksum: "partial" }), 1200],
   ])("a super-packet of %s goes out and comes in whole", (name, packet, gsoSize) => {
-    const rig = new Rig();
+    const rig = openRig6();
     if (name === "TCP") rig.outOne6(tcp6({ source, destination: `[${server6}]:80`, flags: SYN }));
     const left = rig.outOne6(packet, 0, partialVnet6(packet, 0, gsoSize));
     expect(left.vnet).toEqual(partialVnet6(left.bytes, 14, gsoSize));
@@ -145,7 +145,7 @@ describe("offloads", () => {
   });
 
   test("a vnet header that speaks of the other family's segments is dropped", () => {
-    const rig = new Rig();
+    const rig = openRig6();
     const packet = tcp6({ source, destination, data: pattern(4000), checksum: "partial" });
     rig.out6(packet, 0, { ...partialVnet6(packet, 0, 1400), gsoType: 1 });
     rig.out6(packet, 0, { ...partialVnet6(packet, 0, 1400), checksumStart: 20 });
@@ -155,7 +155,7 @@ describe("offloads", () => {
 
 describe("extension headers", () => {
   test("go along, and what stands behind them is translated", () => {
-    const rig = new Rig();
+    const rig = openRig6();
     const extensions = [padding(HOP_BY_HOP), padding(DESTINATION_OPTIONS, 2)];
     const left = rig.outOne6(udp6({ source, destination, extensions, data: pattern(8) }));
     expect(left).toMatchObject({ source: mapped, extensions: [HOP_BY_HOP, DESTINATION_OPTIONS], checksumOk: true });
@@ -164,7 +164,7 @@ describe("extension headers", () => {
   });
 
   test("that route by the source, or make no sense, are dropped", () => {
-    const rig = new Rig();
+    const rig = openRig6();
     const left = { kind: ROUTING, bytes: Uint8Array.of(4, 1, 0, 0, 0, 0) };
     rig.out6(udp6({ source, destination, extensions: [left] }));
     rig.out6(udp6({ source, destination, extensions: [{ kind: ROUTING, bytes: new Uint8Array(6) }] }));
@@ -185,7 +185,7 @@ describe("what is of the link, or of nobody,", () => {
     ["a link-local destination", client6, "fe80::1", "bad-destination"],
     ["a multicast destination", client6, "ff02::fb", "bad-destination"],
   ])("%s is dropped, from either side", (_, from, to, reason) => {
-    const rig = new Rig();
+    const rig = openRig6();
     const packet = udp6({ source: `[${from}]:1`, destination: `[${to}]:2` });
     expect(rig.out6(packet)).toEqual([]);
     expect(rig.in6(packet)).toEqual([]);
@@ -195,7 +195,7 @@ describe("what is of the link, or of nobody,", () => {
   test.each([130, 131, 132, 133, 134, 135, 136, 137, 138, 139, 140, 143])(
     "ICMPv6 of type %i is dropped: neighbour discovery, MLD, redirects and the like",
     (type) => {
-      const rig = new Rig();
+      const rig = openRig6();
       const packet = echo6({ source: client6, destination: server6, type });
       expect(rig.out6(packet)).toEqual([]);
       expect(rig.in6(packet)).toEqual([]);
@@ -204,7 +204,7 @@ describe("what is of the link, or of nobody,", () => {
   );
 
   test("a source that is the uplink's own address, or the destination's, is dropped", () => {
-    const rig = new Rig();
+    const rig = openRig6();
     rig.out6(udp6({ source: `[${mapped}]:1`, destination }));
     rig.out6(udp6({ source: `[${server6}]:1`, destination }));
     rig.in6(udp6({ source: `[${uplinkAddresses6[0]}]:1`, destination: `[${mapped}]:${firstPort}` }));
@@ -213,13 +213,13 @@ describe("what is of the link, or of nobody,", () => {
   });
 
   test("ICMP of IPv4 in an IPv6 packet is dropped", () => {
-    const rig = new Rig();
+    const rig = openRig6();
     rig.out6(ip6({ source: client6, destination: server6, protocol: 1, payload: pattern(8) }));
     expect(rig.drops).toEqual({ "protocol-unsupported": 1 });
   });
 
   test("a ping with a wrong checksum is dropped", () => {
-    const rig = new Rig();
+    const rig = openRig6();
     rig.out6(echo6({ source: client6, destination: server6, checksum: "wrong" }));
     expect(rig.drops).toEqual({ "icmp-checksum": 1 });
   });
@@ -227,7 +227,7 @@ describe("what is of the link, or of nobody,", () => {
 
 describe("what nobody asked for", () => {
   test("is dropped, and leaves nothing behind", () => {
-    const rig = new Rig();
+    const rig = openRig6();
     const left = rig.outOne6(udp6({ source, destination }));
     const { count } = rig.forwarder.conntrack.names;
     rig.in6(udp6({ source: `[${otherServer6}]:53`, destination: `[${mapped}]:${left.sourcePort}` }));
@@ -243,7 +243,7 @@ describe("what nobody asked for", () => {
       [1, 1, 0],
       [2, 1, 1],
     ] as const) {
-      const rig = new Rig({ filtering });
+      const rig = openRig6({ filtering });
       const left = rig.outOne6(udp6({ source, destination }));
       const to = `[${mapped}]:${left.sourcePort}`;
       expect(rig.in6(udp6({ source: `[${server6}]:99`, destination: to }))).toHaveLength(fromHost);
@@ -253,7 +253,7 @@ describe("what nobody asked for", () => {
 
   test("comes in by a forward, to a host inside, and its answer goes out by it", () => {
     const forward = { uplinks: 1, protocol: 6, firstPort: 8080, lastPort: 8089, to: 0, toPort: 80 };
-    const rig = new Rig({ forwards: [{ ...forward, to6: address6Words(client6) }] });
+    const rig = openRig6({ forwards: [{ ...forward, to6: address6Words(client6) }] });
     const ask = tcp6({ source: `[${server6}]:4000`, destination: `[${mapped}]:8081`, flags: SYN });
     expect(rig.inOne6(ask)).toMatchObject({ destination: client6, destinationPort: 81, checksumOk: true });
     const answer = tcp6({
@@ -270,7 +270,7 @@ describe("what nobody asked for", () => {
 
 describe("uplinks", () => {
   test("have a table of their own for IPv6: one without an address gets nothing", () => {
-    const rig = new Rig({ links: [14, 14] });
+    const rig = openRig6({ links: [14, 14] });
     rig.setUplink(0, { ready6: 0, address6: "" });
     rig.shared.lookup6.fill(1);
     expect(rig.outOne6(udp6({ source, destination }), 1).source).toBe(uplinkAddresses6[1]);
@@ -278,7 +278,7 @@ describe("uplinks", () => {
   });
 
   test("by none of which IPv6 can go: the sender is told, from whatever address there is", () => {
-    const rig = new Rig({ links: [14, 14] });
+    const rig = openRig6({ links: [14, 14] });
     rig.shared.lookup6.fill(noUplink);
     rig.out6(udp6({ source, destination, data: pattern(2000) }));
     const [told] = rig.left6(-1);
@@ -292,7 +292,7 @@ describe("uplinks", () => {
   });
 
   test("a flow keeps its uplink for life, but for an uplink that has got another address", () => {
-    const rig = new Rig({ links: [14, 14] });
+    const rig = openRig6({ links: [14, 14] });
     rig.outOne6(udp6({ source, destination }));
     rig.steerTo(1);
     rig.outOne6(udp6({ source, destination }));
@@ -303,7 +303,7 @@ describe("uplinks", () => {
   });
 
   test("an answer by another uplink than the flow's is dropped", () => {
-    const rig = new Rig({ links: [14, 14] });
+    const rig = openRig6({ links: [14, 14] });
     const left = rig.outOne6(udp6({ source, destination }));
     rig.in6(udp6({ source: destination, destination: `[${mapped}]:${left.sourcePort}` }), 1);
     expect(rig.drops).toEqual({ "wrong-uplink": 1 });
@@ -312,7 +312,7 @@ describe("uplinks", () => {
 
   test("the balance key is the address and not what it happens to be called", () => {
     const uplinks = (order: number[]) => {
-      const rig = new Rig({ links: [14, 14], balanceKey: 2, mtu: 1500 });
+      const rig = openRig6({ links: [14, 14], balanceKey: 2, mtu: 1500 });
       rig.steerTo((hash) => hash & 1);
       const chosen = new Map<number, number>();
       for (const host of order) {
@@ -329,7 +329,7 @@ describe("uplinks", () => {
 });
 
 test("a table that is full of names gives way to nobody who has not asked, and serves again when flows have ended", () => {
-  const rig = new Rig({ flows: 4, flowsPerHost: 4 });
+  const rig = openRig6({ flows: 4, flowsPerHost: 4 });
   for (let host = 1; host <= 6; host++) rig.out6(udp6({ source: `[fd00:10::${host}]:5`, destination }));
   rig.left6(-1);
   expect(rig.openFlows).toBe(4);
@@ -382,7 +382,7 @@ function addressOf(text: string): string {
 }
 
 test("any packet comes back as it went when its answer is translated in reverse", () => {
-  const rig = new Rig({ flows: 8192, flowsPerHost: 8192, lastPort: 32_767, mtu: 1600 });
+  const rig = openRig6({ flows: 8192, flowsPerHost: 8192, lastPort: 32_767, mtu: 1600 });
   const pass = (given: Sample, packet: Uint8Array, isOut: boolean) => {
     const isPartial = given.checksum === "partial" && given.protocol !== "echo";
     const vnet = isPartial ? partialVnet6(packet, isOut ? 0 : 14) : {};

@@ -53,6 +53,8 @@ export const otherServer6 = "2001:db8:ff::11";
 export const uplinkAddresses6 = ["2001:db8:1::2", "2001:db8:2::2", "2001:db8:3::2"];
 
 export interface RigOptions extends Partial<Omit<ForwarderOptions, "io" | "shared" | "mailboxes" | "wake" | "clock">> {
+  /** Whether the uplinks have IPv6 too; else all of it goes nowhere. */
+  hasIpv6?: boolean;
   /** MAC header bytes of each uplink. */
   links?: number[];
   mtu?: number;
@@ -113,7 +115,8 @@ export class Rig {
       this.shared.lookup6.fill(0);
       for (let uplink = 0; uplink < links.length; uplink++) {
         const [address, address6] = [uplinkAddresses[uplink]!, uplinkAddresses6[uplink]!];
-        this.setUplink(uplink, { ready: 1, address, mtu, ready6: 1, address6 });
+        this.setUplink(uplink, { ready: 1, address, mtu });
+        if (options.hasIpv6 === true) this.setUplink(uplink, { ready6: 1, address6 });
       }
     }
     this.forwarder = new Forwarder({
@@ -329,6 +332,11 @@ export function linkHeader(uplink: number): Uint8Array {
 /** The same for IPv6. */
 export function linkHeader6(uplink: number): Uint8Array {
   return Uint8Array.of(2, 0, 0, 0, uplink, 9, 2, 0, 0, 0, uplink, 2, 0x86, 0xdd);
+}
+
+/** A rig whose uplinks have IPv6. */
+export function openRig6(options: RigOptions = {}): Rig {
+  return new Rig({ ...options, hasIpv6: true });
 }
 
 /** Several workers of one box: shared uplinks, a mailbox for every pair. */
