@@ -6,7 +6,6 @@ import type { UplinkSnapshot } from "./control/uplink-snapshot.ts";
 import type { ListedFlow } from "./dataplane/flow-list.ts";
 import { dropNames } from "./dataplane/verdict.ts";
 import { counter, type SharedState, uplinkCounter, uplinkCounterAt } from "./tables/shared-state.ts";
-import { formatAddress } from "./wire/ipv4.ts";
 
 const protocolNames: Record<number, string> = { 1: "icmp", 6: "tcp", 17: "udp" };
 
@@ -56,12 +55,12 @@ export function flowReport(flow: ListedFlow, config: Config): FlowReport {
   const { protocol, source, destination, uplink, mappedAddress, ageMs, idleMs, ...rest } = flow;
   return {
     protocol: protocolNames[protocol] ?? String(protocol),
-    source: formatAddress(source),
+    source,
     sourcePort: rest.sourcePort,
-    destination: formatAddress(destination),
+    destination,
     destinationPort: rest.destinationPort,
     uplink: config.uplinks[uplink]!.name,
-    mappedAddress: formatAddress(mappedAddress),
+    mappedAddress,
     mappedPort: rest.mappedPort,
     state: rest.state,
     ageSeconds: ageMs / 1000,

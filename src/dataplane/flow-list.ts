@@ -1,17 +1,20 @@
-/** A look at the live flows, as numbers: what `sluice flows` shows once the control plane has given them names. */
+/** A look at the live flows: what `sluice flows` shows once the control plane has given them names. */
+import { type AddressBook, isName } from "../tables/address-book.ts";
 import { flowWord, flowWords } from "../tables/flow-table.ts";
-import { protocolTcp } from "../wire/ipv4.ts";
+import { formatAddress, protocolTcp } from "../wire/ipv4.ts";
+import { formatAddress6 } from "../wire/ipv6.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { tcpStateNames } from "./tcp-state.ts";
 
 export interface ListedFlow {
   protocol: number;
-  source: number;
+  /** Addresses as text: a name is this worker's alone. */
+  source: string;
   sourcePort: number;
-  destination: number;
+  destination: string;
   destinationPort: number;
   uplink: number;
-  mappedAddress: number;
+  mappedAddress: string;
   mappedPort: number;
   state: string;
   ageMs: number;
@@ -35,20 +38,21 @@ export function listFlows(conntrack: Conntrack, uplink: number, limit: number, n
 }
 
 function describe(conntrack: Conntrack, flow: number, nowMs: number): ListedFlow {
-  const { flows } = conntrack;
+  const { flows, names } = conntrack;
   const { words, doubles } = flows;
   const row = flow * flowWords;
   const word = (which: number) => words[row + which]!;
+  const address = (which: number) => addressText(names, word(which));
   const protocol = (word(flowWord.outside) >>> 8) & 0xff;
   const rxPackets = word(flowWord.rxPackets) >>> 0;
   return {
     protocol,
-    source: word(flowWord.inside),
+    source: address(flowWord.inside),
     sourcePort: word(flowWord.ports) >>> 16,
-    destination: word(flowWord.remote),
+    destination: address(flowWord.remote),
     destinationPort: word(flowWord.ports) & 0xffff,
     uplink: word(flowWord.outside) & 0xff,
-    mappedAddress: word(flowWord.mapped),
+    mappedAddress: address(flowWord.mapped),
     mappedPort: word(flowWord.outside) >>> 16,
     state: protocol === protocolTcp ? tcpStateNames[conntrack.state(flow)]! : rxPackets === 0 ? "unreplied" : "replied",
     ageMs: ((nowMs | 0) - word(flowWord.opened)) >>> 0,
@@ -58,4 +62,9 @@ function describe(conntrack: Conntrack, flow: number, nowMs: number): ListedFlow
     txPackets: word(flowWord.txPackets) >>> 0,
     rxPackets,
   };
+}
+
+function addressText(names: AddressBook, address: number): string {
+  if (!isName(address)) return formatAddress(address);
+  return formatAddress6([0, 1, 2, 3].map((which) => names.word(address, which)));
 }

@@ -237,7 +237,7 @@ describe("a TCP connection from outside", () => {
     return { rig, outside };
   };
   const stateOf = (rig: Rig) =>
-    listFlows(rig.forwarder.conntrack, -1, 10, rig.nowMs).find(({ destination }) => destination === (0xc000_0263 | 0))!
+    listFlows(rig.forwarder.conntrack, -1, 10, rig.nowMs).find(({ destination }) => destination === "192.0.2.99")!
       .state;
 
   test("goes through the states of one, and lives by their timeouts", () => {

@@ -1,8 +1,9 @@
 /** The list of live flows, as `sluice flows` asks for it. */
 import { expect, test } from "vitest";
 import { listFlows } from "../../src/dataplane/flow-list.ts";
-import { ACK, addressNumber, echo, partialVnet, pattern, SYN, tcp, udp } from "../support/packets.ts";
-import { client, Rig, server, uplinkAddresses } from "./rig.ts";
+import { ACK, echo, partialVnet, pattern, SYN, tcp, udp } from "../support/packets.ts";
+import { udp6 } from "../support/packets6.ts";
+import { client, client6, openRig6, Rig, server, server6, uplinkAddresses, uplinkAddresses6 } from "./rig.ts";
 
 function list(rig: Rig, uplink = -1, limit = 100) {
   return listFlows(rig.forwarder.conntrack, uplink, limit, rig.nowMs);
@@ -20,12 +21,12 @@ test("a flow is listed with its endpoints, its age and what it has carried", () 
   expect(list(rig)).toEqual([
     {
       protocol: 17,
-      source: addressNumber(client),
+      source: client,
       sourcePort: 5000,
-      destination: addressNumber(server),
+      destination: server,
       destinationPort: 53,
       uplink: 0,
-      mappedAddress: addressNumber(uplinkAddresses[0]!),
+      mappedAddress: uplinkAddresses[0],
       mappedPort: left.sourcePort,
       state: "replied",
       ageMs: 4500,
@@ -35,6 +36,14 @@ test("a flow is listed with its endpoints, its age and what it has carried", () 
       txPackets: 3,
       rxPackets: 1,
     },
+  ]);
+});
+
+test("a flow of IPv6 is listed with the addresses that it has, not with what they are called here", () => {
+  const rig = openRig6();
+  const left = rig.outOne6(udp6({ source: `[${client6}]:5000`, destination: `[${server6}]:53` }));
+  expect(list(rig)).toMatchObject([
+    { source: client6, destination: server6, mappedAddress: uplinkAddresses6[0], mappedPort: left.sourcePort },
   ]);
 });
 
