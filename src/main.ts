@@ -6,6 +6,7 @@
 import { startApi } from "./control/api.ts";
 import type { Config } from "./control/config-types.ts";
 import { openFirewall } from "./control/firewall.ts";
+import { publishInsideNetworks } from "./control/inside-networks.ts";
 import { Journal, recover } from "./control/journal.ts";
 import type { Log } from "./control/log.ts";
 import { createNotifier } from "./control/notify.ts";
@@ -89,7 +90,16 @@ async function startUp(
     { config, shared, firewall, wake: () => pool.wake(), onFailure: (reason) => end.fail(reason) },
     uplinks,
   );
-  const follow = (current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[]) => {
+  const tellInside = (networks: readonly string[]) => {
+    if (!publishInsideNetworks(networks, shared))
+      log.warn(`there are ${networks.length} networks inside, too many to tell foreign sources from: all pass`);
+  };
+  const follow = (
+    current: readonly UplinkSnapshot[],
+    previous: readonly UplinkSnapshot[],
+    inside: readonly string[],
+  ) => {
+    tellInside(inside);
     for (const [index, uplink] of current.entries()) {
       if (isAnotherInterface(uplink, previous[index]!)) reopenSockets(socketFds[index]!, socketOptions(config, uplink));
     }
@@ -100,9 +110,9 @@ async function startUp(
     steering?.update(current).catch((error: Error) => log.error({ err: error }, "routes could not follow the uplinks"));
   };
   const watch = await watchUplinks(config, journal, {
-    onUpdate: (current, previous) => {
+    onUpdate: (...update) => {
       try {
-        follow(current, previous);
+        follow(...update);
       } catch (error) {
         log.error({ err: error }, "an uplink's change could not be followed");
       }
@@ -110,6 +120,7 @@ async function startUp(
     onProblem: (message) => log.warn(message),
   });
   cleanup.add("uplink watch", () => watch.close());
+  tellInside(watch.inside);
   await publisher.update(watch.snapshots);
 
   // Control socket, and last the traffic.

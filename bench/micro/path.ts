@@ -3,6 +3,7 @@ import { balanceKey } from "../../src/dataplane/classify.ts";
 import { filtering } from "../../src/dataplane/conntrack.ts";
 import { Forwarder } from "../../src/dataplane/forwarder.ts";
 import { flowWord, flowWords } from "../../src/tables/flow-table.ts";
+import { writeInsideNetworks } from "../../src/tables/inside-networks.ts";
 import {
   DeviceQueues,
   ethernetBytes,
@@ -42,6 +43,7 @@ export function openBenchPath(flows: number): BenchPath {
     words[uplinkWord.address] = mapped;
     words[uplinkWord.mtu] = 1500;
   });
+  writeInsideNetworks(shared.inside, [{ words: [inside], prefixLength: 8 }]);
   const io = new SlotIO();
   let nowMs = 0;
   const forwarder = new Forwarder({

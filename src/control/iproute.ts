@@ -94,6 +94,14 @@ interface RuleRow {
   protocol?: string;
 }
 
+/** Where the kernel sends something: out of these devices, or to itself. */
+export interface Reachable {
+  /** "default", an address, or address/length. */
+  readonly destination: string;
+  readonly devices: readonly string[];
+  readonly isLocal: boolean;
+}
+
 interface RouteRow {
   type?: string;
   dst: string;
@@ -108,6 +116,7 @@ interface RouteRow {
 
 /** rtnetlink.h: what `ip -N` prints for a route's type and a rule's action. */
 const typeNames: Record<string, Route["type"]> = { "7": "unreachable", "9": "throw" };
+const localType = "2";
 const blackholeAction = "6";
 
 export async function ip(...args: string[]): Promise<void> {
@@ -203,6 +212,18 @@ export async function listDefaultRoutes(family: Family): Promise<DefaultRoute[]>
           ],
     ),
   );
+}
+
+/** Every unicast and local route of every table; unreachable ones and the like lead nowhere. */
+export async function listReachable(family: Family): Promise<Reachable[]> {
+  const rows = await runJson<RouteRow[]>("ip", [family, "-N", "-json", "route", "show", "table", "all"], []);
+  return rows
+    .filter(({ type }) => type === undefined || type === localType)
+    .map(({ dst, type, dev, nexthops }) => ({
+      destination: dst,
+      devices: (nexthops ?? [{ dev }]).flatMap((hop) => (hop.dev === undefined ? [] : [hop.dev])),
+      isLocal: type === localType,
+    }));
 }
 
 /** Every link with its addresses. */

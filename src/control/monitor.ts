@@ -18,8 +18,12 @@ const healthyMs = 60_000;
 const program = "setpriv";
 const programArguments = ["--pdeathsig", "KILL", "ip", "-oneline", "monitor", "link", "address", "neigh", "route"];
 
+/** What tells a neighbour's line from a route's: its MAC address or its state (iproute2's ipneigh.c). */
+const neighbourLine = /\b(lladdr|INCOMPLETE|REACHABLE|STALE|DELAY|PROBE|FAILED|NOARP|PERMANENT|NONE)\b/;
+
 export class Monitor {
-  readonly #interfaces: readonly string[];
+  readonly #uplinks: readonly string[];
+  readonly #lans: readonly string[];
   readonly #onTrigger: () => void;
   readonly #onProblem: (message: string) => void;
   #child: ChildProcess | null = null;
@@ -27,8 +31,14 @@ export class Monitor {
   #restartMs = firstRestartMs;
   #closed = false;
 
-  constructor(interfaces: readonly string[], onTrigger: () => void, onProblem: (message: string) => void) {
-    this.#interfaces = interfaces;
+  constructor(
+    uplinks: readonly string[],
+    lans: readonly string[],
+    onTrigger: () => void,
+    onProblem: (message: string) => void,
+  ) {
+    this.#uplinks = uplinks;
+    this.#lans = lans;
     this.#onTrigger = onTrigger;
     this.#onProblem = onProblem;
     this.#start();
@@ -79,9 +89,11 @@ export class Monitor {
 
   /**
    * Link and address lines begin with the interface's number, and count all: a rename tells only the
-   * new name. Neighbour and route lines are many on a busy router and count when they name an uplink.
+   * new name. Neighbour and route lines are many on a busy router and count when they name an uplink; of a LAN's, with
+   * its many neighbours, only the routes do.
    */
   #concerns(line: string): boolean {
-    return /^(Deleted )?\d+: /.test(line) || this.#interfaces.some((name) => line.includes(name));
+    if (/^(Deleted )?\d+: /.test(line) || this.#uplinks.some((name) => line.includes(name))) return true;
+    return this.#lans.some((name) => line.includes(name)) && !neighbourLine.test(line);
   }
 }

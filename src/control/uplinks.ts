@@ -7,6 +7,7 @@
  */
 
 import type { Config } from "./config-types.ts";
+import { readInsideNetworks } from "./inside-networks.ts";
 import type { Journal } from "./journal.ts";
 import type { JournalEntry } from "./journal-file.ts";
 import { Monitor } from "./monitor.ts";
@@ -25,6 +26,8 @@ const resolvePollMs = 100;
 export interface UplinkWatch {
   /** As last read, in the order of the configuration. */
   readonly snapshots: readonly UplinkSnapshot[];
+  /** The networks of the inside, as `readInsideNetworks` gives them. */
+  readonly inside: readonly string[];
   /** Stops watching and makes the gateways' entries ordinary again. */
   close(): Promise<void>;
 }
@@ -32,9 +35,9 @@ export interface UplinkWatch {
 export interface UplinkListener {
   /**
    * Called after every change, and every 10 to 20 s without one (`previous` equals `current` then): the
-   * occasion to put back what somebody took away.
+   * occasion to put back what somebody took away. `inside`: the networks there.
    */
-  onUpdate(current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[]): void;
+  onUpdate(current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[], inside: readonly string[]): void;
   /** The monitor ended, or the state could not be read. Watching goes on. */
   onProblem(message: string): void;
 }
@@ -49,6 +52,7 @@ export async function watchUplinks(config: Config, journal: Journal, listener: U
   let wake = () => {};
   const monitor = new Monitor(
     config.uplinks.map((uplink) => uplink.interface),
+    config.steer.interfaces,
     () => wake(),
     listener.onProblem,
   );
@@ -64,6 +68,9 @@ export async function watchUplinks(config: Config, journal: Journal, listener: U
   return {
     get snapshots() {
       return reader.snapshots;
+    },
+    get inside() {
+      return reader.inside;
     },
     async close() {
       await monitor.close();
@@ -98,14 +105,15 @@ function readOnDemand(reader: UplinkReader, listener: UplinkListener): { wake():
   };
   const readOnce = async () => {
     const previous = reader.snapshots;
+    const before = JSON.stringify([previous, reader.inside]);
     woken = false;
     busy = true;
     try {
       await reader.read();
-      const changed = JSON.stringify(previous) !== JSON.stringify(reader.snapshots);
+      const changed = JSON.stringify([reader.snapshots, reader.inside]) !== before;
       if ((changed || performance.now() - toldAt >= netIntervalMs) && !stopped) {
         toldAt = performance.now();
-        listener.onUpdate(reader.snapshots, previous);
+        listener.onUpdate(reader.snapshots, previous, reader.inside);
       }
     } catch (error) {
       listener.onProblem(`cannot read the uplinks: ${error instanceof Error ? error.message : String(error)}`);
@@ -132,6 +140,7 @@ function readOnDemand(reader: UplinkReader, listener: UplinkListener): { wake():
 /** The uplinks' state and the neighbour entries that it keeps fresh. */
 class UplinkReader {
   snapshots: readonly UplinkSnapshot[] = [];
+  inside: readonly string[] = [];
   /** Whether a gateway has neither answered nor failed yet. */
   resolving = false;
   readonly #config: Config;
@@ -146,7 +155,8 @@ class UplinkReader {
   }
 
   async read(): Promise<void> {
-    const system = await readSystem(this.#config);
+    const [system, inside] = await Promise.all([readSystem(this.#config), readInsideNetworks(this.#config)]);
+    this.inside = inside;
     const before = new Map(this.snapshots.map((snapshot) => [snapshot.name, snapshot]));
     this.resolving = false;
     const described = this.#config.uplinks.map((uplink) => {

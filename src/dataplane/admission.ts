@@ -3,6 +3,7 @@
  */
 import { packetWord } from "../tables/batch.ts";
 import { type Forward, findForward } from "../tables/forwards.ts";
+import { isInside } from "../tables/inside-networks.ts";
 import { noUplink, type SharedState, uplinkWord } from "../tables/shared-state.ts";
 import { codeNetUnreachable, codeProhibited, isQuery } from "../wire/icmp.ts";
 import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
@@ -46,6 +47,7 @@ export class Admission {
     if (source === destination) return -verdict.badSource;
     // Our own output, routed back to us.
     if (this.#egress.uplinkWith(source) >= 0) return -verdict.ownAddress;
+    if (!isInside(this.#egress.inside, source)) return -verdict.foreignSource;
     let uplink = this.#conntrack.mappedUplink(source, ports, protocol);
     if (uplink < 0 || this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) {
       const { lookup } = shared;

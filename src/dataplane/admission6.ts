@@ -6,6 +6,7 @@ import type { AddressBook } from "../tables/address-book.ts";
 import { packetWord } from "../tables/batch.ts";
 import { type Forward, findForward } from "../tables/forwards.ts";
 import { hashWords } from "../tables/hash.ts";
+import { isInside6 } from "../tables/inside-networks.ts";
 import { noUplink } from "../tables/shared-state.ts";
 import { codeNoRoute, codeProhibited6, icmpv6Type } from "../wire/icmpv6.ts";
 import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
@@ -14,6 +15,7 @@ import { ack, rst, syn } from "../wire/tcp.ts";
 import type { AdmissionOptions } from "./admission.ts";
 import { chooseUplink } from "./classify.ts";
 import { type Conntrack, filtering } from "./conntrack.ts";
+import type { Egress } from "./egress.ts";
 import type { PrefixTranslation } from "./prefix-translation.ts";
 import type { Uplinks6 } from "./uplinks6.ts";
 import { verdict } from "./verdict.ts";
@@ -27,13 +29,15 @@ export interface Admission6Options extends AdmissionOptions {
 export class Admission6 {
   readonly #options: Admission6Options;
   readonly #view: DataView;
+  readonly #inside: Int32Array;
   readonly #conntrack: Conntrack;
   readonly #names: AddressBook;
   readonly #uplinks: Uplinks6;
 
-  constructor(options: Admission6Options, view: DataView, conntrack: Conntrack, uplinks: Uplinks6) {
+  constructor(options: Admission6Options, egress: Egress, conntrack: Conntrack, uplinks: Uplinks6) {
     this.#options = options;
-    this.#view = view;
+    this.#view = egress.view;
+    this.#inside = egress.inside;
     this.#conntrack = conntrack;
     this.#names = conntrack.names;
     this.#uplinks = uplinks;
@@ -45,6 +49,7 @@ export class Admission6 {
     const flags = rows[p + packetWord.flags]!;
     if (protocol === protocolTcp && (flags & (syn | ack | rst)) !== syn) return -verdict.tcpNoFlow;
     if (protocol === protocolIcmp && flags !== icmpv6Type.echo) return -verdict.unsolicited;
+    if (!this.#isInside(rows[p + packetWord.at]! + ipv6.source)) return -verdict.foreignSource;
     const source = this.#take(rows[p + packetWord.at]! + ipv6.source);
     const destination = this.#take(rows[p + packetWord.at]! + ipv6.destination);
     const flow =
@@ -54,6 +59,17 @@ export class Admission6 {
     this.#names.release(source);
     this.#names.release(destination);
     return flow;
+  }
+
+  #isInside(at: number): boolean {
+    const view = this.#view;
+    return isInside6(
+      this.#inside,
+      view.getInt32(at),
+      view.getInt32(at + 4),
+      view.getInt32(at + 8),
+      view.getInt32(at + 12),
+    );
   }
 
   #openOutbound(source: number, destination: number, ports: number, protocol: number, nowMs: number): number {

@@ -3,6 +3,7 @@
  * and queues it. Also the packets that we make ourselves, in scratch slots: an error to the sender,
  * the pieces of a packet that is too long for its uplink.
  */
+import { insideNetworkWords } from "../tables/inside-networks.ts";
 import { type DeviceQueues, ipOffset, type PacketIO, scratchSlotAt, vnetBytes } from "../tables/packet-memory.ts";
 import { maxUplinks, uplinkWord, uplinkWords } from "../tables/shared-state.ts";
 import { sumBytes } from "../wire/checksum.ts";
@@ -29,6 +30,8 @@ export class Egress {
   readonly memory: Uint8Array;
   /** This worker's copy of the uplink rows, as 32-bit words. */
   readonly uplinks = new Int32Array(maxUplinks * uplinkWords);
+  /** This worker's copy of the networks of the inside. */
+  readonly inside = new Int32Array(insideNetworkWords);
   readonly #io: PacketIO;
   readonly #uplinkCount: number;
   readonly #tun: DeviceQueues;

@@ -428,7 +428,7 @@ export class Forwarder {
   #followUplinks(): void {
     const { shared } = this.#options;
     if (shared.generation === this.#generation) return;
-    const generation = shared.readUplinks(this.#egress.uplinks);
+    const generation = shared.readUplinks(this.#egress.uplinks, this.#egress.inside);
     if (generation < 0) return;
     if (this.#ipv6.followUplinks()) this.#generation = generation;
   }

@@ -56,7 +56,7 @@ export class Forwarder6 {
     this.#names = conntrack.names;
     this.#egress = egress;
     this.#uplinks = new Uplinks6(egress, conntrack.names, options.uplinks, options.insidePrefix);
-    this.#admission = new Admission6({ ...options, forwards }, view, conntrack, this.#uplinks);
+    this.#admission = new Admission6({ ...options, forwards }, egress, conntrack, this.#uplinks);
     this.#errors = new IcmpErrors6(view, conntrack.flows, conntrack.names);
     this.#owner = new Owner6(egress, this.#uplinks, post, options.worker, forwards);
     this.#count = count;

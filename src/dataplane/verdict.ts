@@ -55,6 +55,9 @@ export const verdict = {
 
   // IPv6: more extension headers than a host has reason to send, one out of its place, or one that goes beyond the packet.
   extensionHeader: 37,
+
+  // From the inside, but from no network there: nobody there would get the answer.
+  foreignSource: 38,
 } as const;
 
 /** Drop reasons by number, as `status` and the metrics name them: `ipChecksum` is "ip-checksum". */

@@ -5,9 +5,11 @@
  *   writes); a worker copies them to its own arrays when the generation has changed.
  * - lookup: 65,536 bytes for each family, hash -> uplink index or `noUplink`. A byte is whole at any moment, so it is
  *   rewritten in place while workers read it.
+ * - inside: the networks that inside hosts may have their addresses from; written and copied as the uplinks are.
  * - counters: one block of doubles per worker, each written by that worker only and read by the
  *   control plane at any time. (A double counts to 2^53; a 64-bit integer costs 20 times as much.)
  */
+import { insideNetworkWords } from "./inside-networks.ts";
 
 export const maxUplinks = 16;
 export const maxWorkers = 16;
@@ -58,7 +60,9 @@ const counterBlock = counter.uplinks + maxUplinks * uplinkCounters;
 const uplinksAt = 128;
 const lookupAt = uplinksAt + maxUplinks * uplinkWords * 4;
 const lookup6At = lookupAt + lookupSize;
-const countersAt = lookup6At + lookupSize;
+const insideAt = lookup6At + lookupSize;
+// Doubles stand at multiples of 8.
+const countersAt = insideAt + Math.ceil(insideNetworkWords / 2) * 8;
 export const sharedStateBytes = countersAt + maxWorkers * counterBlock * 8;
 
 /** A view of the shared state; every thread makes its own over the same buffer. */
@@ -68,6 +72,8 @@ export class SharedState {
   readonly #head: Int32Array;
   readonly uplinks: Int32Array;
   readonly uplinkBytes: Uint8Array;
+  /** As inside-networks.ts lays them out. */
+  readonly inside: Int32Array;
   readonly lookup: Uint8Array;
   /** `lookup` for IPv6. */
   readonly lookup6: Uint8Array;
@@ -77,6 +83,7 @@ export class SharedState {
     this.#head = new Int32Array(buffer, 0, 1 + maxWorkers);
     this.uplinks = new Int32Array(buffer, uplinksAt, maxUplinks * uplinkWords);
     this.uplinkBytes = new Uint8Array(buffer, uplinksAt, maxUplinks * uplinkWords * 4);
+    this.inside = new Int32Array(buffer, insideAt, insideNetworkWords);
     this.lookup = new Uint8Array(buffer, lookupAt, lookupSize);
     this.lookup6 = new Uint8Array(buffer, lookup6At, lookupSize);
   }
@@ -100,7 +107,7 @@ export class SharedState {
     Atomics.add(this.#head, 1 + worker, 1);
   }
 
-  /** Control plane only: changes uplink rows so that no worker sees half a change. */
+  /** Control plane only: changes uplink rows, or the networks of the inside, so that no worker sees half a change. */
   updateUplinks(change: (words: Int32Array, bytes: Uint8Array) => void): void {
     Atomics.add(this.#head, 0, 1);
     try {
@@ -112,13 +119,14 @@ export class SharedState {
   }
 
   /**
-   * Copies the uplink rows into `words` and returns their generation, or -1 when the control plane
-   * was writing meanwhile: keep the old copy and try again next turn.
+   * Copies the uplink rows into `words`, the networks of the inside into `inside`, and returns their generation, or -1
+   * when the control plane was writing meanwhile: the copies are not to be trusted, try again next turn.
    */
-  readUplinks(words: Int32Array): number {
+  readUplinks(words: Int32Array, inside: Int32Array): number {
     const before = this.generation;
     if (before & 1) return -1;
     words.set(this.uplinks);
+    inside.set(this.inside);
     return this.generation === before ? before : -1;
   }
 }

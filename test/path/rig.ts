@@ -17,6 +17,7 @@ import { filtering } from "../../src/dataplane/conntrack.ts";
 import { Forwarder, type ForwarderOptions } from "../../src/dataplane/forwarder.ts";
 import { dropNames } from "../../src/dataplane/verdict.ts";
 import { MemoryIO } from "../../src/io/memory-io.ts";
+import { writeInsideNetworks } from "../../src/tables/inside-networks.ts";
 import { mailboxBytes } from "../../src/tables/mailbox.ts";
 import {
   counter,
@@ -118,6 +119,7 @@ export class Rig {
         this.setUplink(uplink, { ready: 1, address, mtu });
         if (options.hasIpv6 === true) this.setUplink(uplink, { ready6: 1, address6 });
       }
+      this.setInside("0.0.0.0/0", "::/0");
     }
     this.forwarder = new Forwarder({
       uplinks: links.length,
@@ -170,6 +172,16 @@ export class Rig {
       bytes.set(linkHeader(uplink), (at + uplinkWord.linkHeader) * 4);
       bytes.set(linkHeader6(uplink), (at + uplinkWord.linkHeader6) * 4);
     });
+  }
+
+  /** The networks that inside hosts may have their addresses from; unless told, all. */
+  setInside(...networks: string[]): void {
+    const parsed = networks.map((network) => {
+      const [address, length] = network.split("/");
+      const words = address!.includes(":") ? address6Words(address!) : [addressNumber(address!)];
+      return { words, prefixLength: Number(length) };
+    });
+    this.shared.updateUplinks(() => writeInsideNetworks(this.shared.inside, parsed));
   }
 
   /** Sends new flows to this uplink, or to what the function says for a hash. */

@@ -2,6 +2,7 @@
 import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { insideNetworkWords } from "../../../src/tables/inside-networks.ts";
 import { Mailbox, mailboxBytes } from "../../../src/tables/mailbox.ts";
 import {
   DeviceQueues,
@@ -25,6 +26,8 @@ import {
 import { pattern } from "../../support/packets.ts";
 
 describe("the shared state", () => {
+  const inside = new Int32Array(insideNetworkWords);
+
   test("gives a reader the rows as they were written, over its own view of the memory", () => {
     const writer = new SharedState();
     const reader = new SharedState(writer.buffer);
@@ -33,7 +36,7 @@ describe("the shared state", () => {
       bytes[(uplinkWords + uplinkWord.linkHeader) * 4] = 0xab;
     });
     const copy = new Int32Array(maxUplinks * uplinkWords);
-    expect(reader.readUplinks(copy)).toBe(reader.generation);
+    expect(reader.readUplinks(copy, inside)).toBe(reader.generation);
     expect(copy[uplinkWords + uplinkWord.address]).toBe(-5);
     expect(copy[uplinkWords + uplinkWord.linkHeader]! & 0xff).toBe(0xab);
   });
@@ -42,9 +45,9 @@ describe("the shared state", () => {
     const state = new SharedState();
     const copy = new Int32Array(maxUplinks * uplinkWords);
     const before = state.generation;
-    state.updateUplinks(() => expect(new SharedState(state.buffer).readUplinks(copy)).toBe(-1));
+    state.updateUplinks(() => expect(new SharedState(state.buffer).readUplinks(copy, inside)).toBe(-1));
     expect(state.generation).not.toBe(before);
-    expect(state.readUplinks(copy)).toBe(state.generation);
+    expect(state.readUplinks(copy, inside)).toBe(state.generation);
   });
 
   test("can be read again after an update that failed", () => {
@@ -53,7 +56,7 @@ describe("the shared state", () => {
       throw new Error("no such interface");
     };
     expect(() => state.updateUplinks(fail)).toThrow("no such interface");
-    expect(state.readUplinks(new Int32Array(maxUplinks * uplinkWords))).toBe(state.generation);
+    expect(state.readUplinks(new Int32Array(maxUplinks * uplinkWords), inside)).toBe(state.generation);
   });
 
   test("never shows half a change to another thread", async () => {
@@ -66,9 +69,10 @@ describe("the shared state", () => {
          const { SharedState, maxUplinks, uplinkWords } = await import(workerData.module);
          const state = new SharedState(workerData.buffer);
          const copy = new Int32Array(maxUplinks * uplinkWords);
+         const inside = new Int32Array(state.inside.length);
          let torn = 0, last = 0;
          while (copy[0] !== -1) {
-           if (state.readUplinks(copy) < 0) continue;
+           if (state.readUplinks(copy, inside) < 0) continue;
            if (copy[0] !== last) Atomics.add(workerData.changesSeen, 0, 1);
            last = copy[0];
            if (copy.some((word) => word !== last)) torn++;

@@ -1,0 +1,69 @@
+/**
+ * The networks that hosts inside may have their addresses from: what the kernel routes to the steered
+ * interfaces, directly or by a router there, and where the machine's own traffic is steered, its own addresses. A
+ * source from anywhere else is forged or misconfigured; its answers would never find it.
+ */
+
+import { type InsideNetwork, mostInsideNetworks, writeInsideNetworks } from "../tables/inside-networks.ts";
+import type { SharedState } from "../tables/shared-state.ts";
+import { parseAddress6 } from "../wire/ipv6.ts";
+import type { Config } from "./config-types.ts";
+import { parseIpv4 } from "./config-values.ts";
+import { type Family, families, listReachable } from "./iproute.ts";
+
+const everything: Readonly<Record<Family, string>> = { "-4": "0.0.0.0/0", "-6": "::/0" };
+
+/** As "192.168.10.0/24", sorted; none lies within another. */
+export async function readInsideNetworks({ steer }: Config): Promise<string[]> {
+  const lists = await Promise.all(
+    families().map(async (family) => {
+      const routes = await listReachable(family);
+      const inside = routes.filter(({ devices, isLocal }) =>
+        isLocal ? steer.local : devices.some((device) => steer.interfaces.includes(device)),
+      );
+      return inside.map(({ destination }) => (destination === "default" ? everything[family] : destination));
+    }),
+  );
+  return widest(lists.flat());
+}
+
+/**
+ * Tells the workers, unless they know. Returns false when there are too many networks of a family to tell them all
+ * apart: then every source passes as one of them.
+ */
+export function publishInsideNetworks(networks: readonly string[], shared: SharedState): boolean {
+  const parsed = networks.map(parseNetwork);
+  const crowded = ([1, 4] as const).filter(
+    (size) => parsed.filter(({ words }) => words.length === size).length > mostInsideNetworks,
+  );
+  const kept = parsed.filter(({ words }) => !crowded.some((size) => size === words.length));
+  for (const size of crowded) kept.push({ words: new Array<number>(size).fill(0), prefixLength: 0 });
+  const table = new Int32Array(shared.inside.length);
+  writeInsideNetworks(table, kept);
+  if (table.some((word, at) => word !== shared.inside[at])) shared.updateUplinks(() => shared.inside.set(table));
+  return crowded.length === 0;
+}
+
+/** Without those that lie within another, in a fixed order. */
+function widest(networks: readonly string[]): string[] {
+  const parsed = [...new Set(networks)].map((text) => ({ text, ...parseNetwork(text) }));
+  parsed.sort((a, b) => a.prefixLength - b.prefixLength || (a.text < b.text ? -1 : 1));
+  const kept: typeof parsed = [];
+  for (const network of parsed) if (!kept.some((wider) => liesWithin(network, wider))) kept.push(network);
+  return kept.map(({ text }) => text).sort();
+}
+
+function liesWithin(inner: InsideNetwork, outer: InsideNetwork): boolean {
+  if (inner.words.length !== outer.words.length) return false;
+  return outer.words.every((word, i) => {
+    const bits = Math.min(Math.max(outer.prefixLength - i * 32, 0), 32);
+    return bits === 0 || (word ^ inner.words[i]!) >>> (32 - bits) === 0;
+  });
+}
+
+/** Of "192.0.2.0/24", or an address alone. */
+function parseNetwork(text: string): InsideNetwork {
+  const [address, length] = text.split("/") as [string, string | undefined];
+  const words = address.includes(":") ? parseAddress6(address)! : [parseIpv4(address)! | 0];
+  return { words, prefixLength: length === undefined ? words.length * 32 : Number(length) };
+}
