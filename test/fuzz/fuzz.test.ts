@@ -39,3 +39,12 @@ describe.each(targetNames)("the target %s", (name) => {
     expect(Number(taken)).toBeGreaterThan(10);
   });
 });
+
+test("the shim takes what libFuzzer makes of its corpus", { timeout: 120_000 }, () => {
+  const { status, stdout, stderr } = spawnSync(script, ["shim", "--seconds", "1", "--seed", "1"], { encoding: "utf8" });
+  expect(stderr).toBe("");
+  expect(status).toBe(0);
+  const [, inputs, branches] = /(\d+) inputs in .*, (\d+) branches/.exec(stdout) ?? [];
+  expect(Number(inputs)).toBeGreaterThan(readCorpus("shim").length);
+  expect(Number(branches)).toBeGreaterThan(300);
+});

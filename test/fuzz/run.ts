@@ -4,11 +4,13 @@
  *     scripts/fuzz [TARGET...] [--seconds N | --runs N] [--seed N] [--keep]
  *     scripts/fuzz TARGET --input BASE64
  *     scripts/fuzz path [--packets N] [--workers N] [--seed N]
+ *     scripts/fuzz shim [--seconds N] [--seed N] [--keep] [--input BASE64]
  */
 import { parseArgs } from "node:util";
 import { readCorpus, writeCorpus } from "./corpus.ts";
 import { FuzzFailure, fuzzLoop } from "./engine.ts";
 import { type Instrumented, instrument } from "./instrument.ts";
+import { fuzzShim } from "./shim.ts";
 import { instrumentedModules, loadTarget, type TargetModule, targetNames } from "./targets.ts";
 import { startWatchdog } from "./watchdog.ts";
 
@@ -19,8 +21,8 @@ scripts/fuzz TARGET --input BASE64
     runs one input, as a failure names it
 scripts/fuzz path [--packets N] [--workers 1|2] [--seed N]
     random and broken packets through the whole path, ten million unless told
-scripts/fuzz shim [--seconds N]
-    the native shim's turn with a hostile memory, under libFuzzer and AddressSanitizer (needs clang)`;
+scripts/fuzz shim [--seconds N] [--seed N] [--keep] [--input BASE64]
+    the native shim's turn with a hostile memory, under libFuzzer and AddressSanitizer`;
 
 await main();
 
@@ -38,11 +40,14 @@ async function main(): Promise<void> {
     runPath({ seed, packets: number("packets", 10_000_000), workers: number("workers", 0) });
     return;
   }
+  const input = values.input === undefined ? undefined : new Uint8Array(Buffer.from(values.input, "base64"));
+  if (positionals[0] === "shim")
+    process.exit(fuzzShim({ seed, seconds: number("seconds", 60), keep: values.keep === true, input }));
   for (const name of positionals) if (!isTarget(name)) give(`there is no target ${name}`);
   const coverage = instrument(instrumentedModules);
-  if (values.input !== undefined) {
+  if (input !== undefined) {
     const { fuzz } = await loadTarget(positionals[0] ?? give("--input wants a target"));
-    await fuzz(new Uint8Array(Buffer.from(values.input, "base64")));
+    await fuzz(input);
     console.log("the input runs through");
     process.exit(0);
   }
