@@ -1,6 +1,7 @@
 /** What the headers of conntrack.ts, flow-table.ts and mapping-table.ts promise at any moment, checked by walking everything. */
 import assert from "node:assert/strict";
 import type { Conntrack } from "../../src/dataplane/conntrack.ts";
+import { isName } from "../../src/tables/address-book.ts";
 import { flowWord, flowWords } from "../../src/tables/flow-table.ts";
 import { counter, uplinkCounter, uplinkCounterAt } from "../../src/tables/shared-state.ts";
 
@@ -70,7 +71,11 @@ export function checkInvariants(conntrack: Conntrack, counters: Float64Array): v
       mappings.port(mapping) !== mappedPort
     )
       throw new Error(`flow ${flow} has another outside endpoint than its mapping`);
-    const pool = `${uplink} ${protocol} ${mappedPort}`;
+    // Where prefixes are translated the port is the inside one, and of no pool.
+    const pool =
+      isName(mapped) && mappedPort === insidePort
+        ? `${mapped} ${protocol} ${mappedPort}`
+        : `${uplink} ${protocol} ${mappedPort}`;
     if ((ports.get(pool) ?? mapping) !== mapping) throw new Error(`two mappings hold one port: ${pool}`);
     ports.set(pool, mapping);
     if (mappings.findByPort(mapped, mappedPort, protocol) !== mapping)
