@@ -13,6 +13,7 @@ import { createNotifier } from "./control/notify.ts";
 import { applySteering, type Steering } from "./control/steering.ts";
 import { UplinkPublisher } from "./control/uplink-publisher.ts";
 import { readUplinks, type UplinkSnapshot } from "./control/uplink-snapshot.ts";
+import type { Ipv6Snapshot } from "./control/uplink-snapshot6.ts";
 import { watchUplinks } from "./control/uplinks.ts";
 import { version } from "./control/version.ts";
 import { loadNative } from "./io/native.ts";
@@ -158,6 +159,7 @@ function logChanges(log: Log, current: readonly UplinkSnapshot[], previous: read
       if (isUp(uplink)) log.info(fields, "uplink is up");
       else log.warn({ ...fields, reason: uplink.reason }, "uplink is down");
     }
+    logIpv6(log, fields, uplink.ipv6, before.ipv6);
     // What is gone is the reason of being down.
     const { address, gateway, mtu, present } = uplink;
     if (address !== null && address !== before.address) log.info({ ...fields, address }, "uplink has another address");
@@ -166,9 +168,20 @@ function logChanges(log: Log, current: readonly UplinkSnapshot[], previous: read
   }
 }
 
+/** Of an uplink without IPv6 there is nothing to say. */
+function logIpv6(log: Log, uplink: object, now: Ipv6Snapshot, before: Ipv6Snapshot): void {
+  const { address, gateway } = now;
+  const fields = { ...uplink, address, gateway };
+  if (now.state !== before.state || now.reason !== before.reason) {
+    if (now.state === "up") log.info(fields, "IPv6 on the uplink is up");
+    else if (before.state === "up") log.warn({ ...fields, reason: now.reason }, "IPv6 on the uplink is down");
+  } else if (address !== before.address) log.info(fields, "uplink has another IPv6 address");
+}
+
 function announce(config: Config, log: Log, uplinks: readonly UplinkSnapshot[], memoryBytes: number): void {
-  for (const { name, interface: device, address, gateway, state, reason } of uplinks) {
-    log.info({ uplink: name, interface: device, address, gateway, state, ...(reason && { reason }) }, "uplink");
+  for (const { name, interface: device, address, gateway, state, reason, ipv6 } of uplinks) {
+    const fields = { address, gateway, state, ...(reason && { reason }), ...(ipv6.address && { ipv6: ipv6.address }) };
+    log.info({ uplink: name, interface: device, ...fields }, "uplink");
   }
   log.info(
     {

@@ -150,8 +150,10 @@ export async function removeRule(family: Family, rule: Rule): Promise<void> {
 
 /** Removes sluice's rules within the priorities, of both families; none there is fine. */
 export async function removeOwnRules(firstPriority: number, lastPriority: number): Promise<void> {
-  for (const family of families())
+  const remove = async (family: Family) => {
     for (const rule of await listOwnRules(family, firstPriority, lastPriority)) await removeRule(family, rule);
+  };
+  await Promise.all(families().map(remove));
 }
 
 /** Routes with sluice's protocol number within the tables. */
@@ -161,7 +163,9 @@ export async function listOwnRoutes(family: Family, firstTable: number, lastTabl
     [family, "-N", "-json", "route", "show", "table", "all", "protocol", String(protocol)],
     [],
   );
-  return rows.map(toRoute).filter((route) => route.table >= firstTable && route.table <= lastTable);
+  return rows
+    .map((row) => toRoute(family, row))
+    .filter((route) => route.table >= firstTable && route.table <= lastTable);
 }
 
 export async function addRoute(family: Family, route: Route): Promise<void> {
@@ -174,8 +178,10 @@ export async function removeRoute(family: Family, route: Route): Promise<void> {
 
 /** Removes sluice's routes within the tables, of both families; none there is fine. */
 export async function removeOwnRoutes(firstTable: number, lastTable: number): Promise<void> {
-  for (const family of families())
+  const remove = async (family: Family) => {
     for (const route of await listOwnRoutes(family, firstTable, lastTable)) await removeRoute(family, route);
+  };
+  await Promise.all(families().map(remove));
 }
 
 /** Whether a table holds no route of anybody, of either family. */
@@ -291,14 +297,19 @@ function toRule(row: RuleRow): Rule {
   };
 }
 
-function toRoute(row: RouteRow): Route {
+/** What a route of IPv6 gets when it names none (IP6_RT_PRIO_USER). */
+const usualMetric6 = 1024;
+
+function toRoute(family: Family, row: RouteRow): Route {
+  const isUsual = row.metric === undefined || (family === "-6" && row.metric === usualMetric6);
   return {
     table: Number(row.table ?? mainTable),
     type: row.type === undefined ? "unicast" : (typeNames[row.type] ?? "unicast"),
     destination: row.dst,
     ...(row.gateway === undefined ? {} : { gateway: row.gateway }),
-    ...(row.dev === undefined ? {} : { device: row.dev }),
+    // IPv6 shows loopback where a route has no device.
+    ...(row.dev === undefined || row.dev === "lo" ? {} : { device: row.dev }),
     ...(row.prefsrc === undefined ? {} : { source: row.prefsrc }),
-    ...(row.metric === undefined ? {} : { metric: row.metric }),
+    ...(isUsual ? {} : { metric: row.metric! }),
   };
 }

@@ -28,7 +28,7 @@
  * and if main has lost the way there, its default would send it out of an uplink.
  *
  * IPv6 has the same rules, priorities and tables, as long as some uplink has an address: a machine without IPv6
- * uplinks keeps its IPv6 as it is. What is between neighbours (multicast, link-local) is never steered. The TUN has an
+ * uplinks keeps its IPv6 as it is, unless `failMode: closed` wants nothing to leave by itself. What is between neighbours (multicast, link-local) is never steered. The TUN has an
  * address of its own there too, a deprecated one, which only its default route gives to the machine's own
  * connections: the kernel would choose an uplink's address, and rule 4 would send them out untranslated.
  *
@@ -62,9 +62,19 @@ export function slotAt(index: number): Slot {
   };
 }
 
-/** Whether IPv6 is to be steered at all. */
-export function steersIpv6(uplinks: readonly UplinkSnapshot[]): boolean {
+/** Whether IPv6 is to go through the TUN. */
+export function forwardsIpv6(uplinks: readonly UplinkSnapshot[]): boolean {
   return uplinks.some(({ ipv6 }) => ipv6.address !== null);
+}
+
+/** Whether there are rules and routes for a family at all. */
+function concerns(
+  { failMode, uplinks: configured }: Config,
+  uplinks: readonly UplinkSnapshot[],
+  family: Family,
+): boolean {
+  if (family === "-4" || forwardsIpv6(uplinks)) return true;
+  return failMode === "closed" && configured.some(({ ipv6 }) => ipv6 !== null);
 }
 
 /** The TUN's IPv6 address: unique local, and another one for every TUN's IPv4 address. */
@@ -73,7 +83,7 @@ export function tunAddress6({ tun }: Config): string {
 }
 
 export function planRules(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot, family: Family): Rule[] {
-  if (family === "-6" && !steersIpv6(uplinks)) return [];
+  if (!concerns(config, uplinks, family)) return [];
   const at = (number: number) => slot.firstPriority + number - 1;
   const steered = { table: slot.firstTable };
   const rules: Rule[] = [];
@@ -116,15 +126,18 @@ function pathOf(uplink: UplinkSnapshot, family: Family): Path {
 const neighbourhood = { "-4": ["224.0.0.0/4", "255.255.255.255"], "-6": ["fe80::/10", "ff00::/8"] };
 
 export function planRoutes(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot, family: Family): Route[] {
-  if (family === "-6" && !steersIpv6(uplinks)) return [];
+  if (!concerns(config, uplinks, family)) return [];
   const table = slot.firstTable;
   const source = family === "-4" ? config.tun.address : tunAddress6(config);
+  const isForwarded = family === "-4" || forwardsIpv6(uplinks);
   return [
     ...neighbourhood[family].map((destination) => ({ table, type: "throw", destination }) as const),
     ...(config.failMode === "closed"
       ? [{ table, type: "unreachable", destination: "default", metric: 4_294_967_295 } as const]
       : []),
-    { table, type: "unicast", destination: "default", device: config.tun.name, source },
+    ...(isForwarded
+      ? [{ table, type: "unicast", destination: "default", device: config.tun.name, source } as const]
+      : []),
     ...uplinks.flatMap((uplink, index) => uplinkRoutes(uplink, uplinks, table + 1 + index, family)),
   ];
 }

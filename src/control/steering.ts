@@ -14,6 +14,7 @@ import {
   addRoute,
   addRule,
   type Family,
+  families,
   ip,
   listLinks,
   listOwnRoutes,
@@ -29,6 +30,7 @@ import type { Journal } from "./journal.ts";
 import type { JournalEntry } from "./journal-file.ts";
 import { planReservation, reservePorts } from "./reserved-ports.ts";
 import {
+  forwardsIpv6,
   planRoutes,
   planRules,
   prioritiesPerSlot,
@@ -36,6 +38,7 @@ import {
   slotAt,
   slotCount,
   tablesPerSlot,
+  tunAddress6,
 } from "./steering-plan.ts";
 import type { UplinkSnapshot } from "./uplink-snapshot.ts";
 
@@ -115,13 +118,20 @@ async function setUpTun(config: Config, uplinks: readonly UplinkSnapshot[]): Pro
   const { name, address, prefixLength } = config.tun;
   // Or the kernel gives it a link-local IPv6 address when it is up, and solicits routers through it.
   setOnTun("ipv6", name, "addr_gen_mode", "1");
-  setOnTun("ipv6", name, "disable_ipv6", "1");
+  // A router is in groups that it would tell the TUN of. To be none costs nothing, since forwarding asks for
+  // `all` only, and version 1 lets it leave without a word when it has not said one.
+  setOnTun("ipv6", name, "force_mld_version", "1");
+  setOnTun("ipv6", name, "forwarding", "0");
+  setOnTun("ipv6", name, "disable_ipv6", forwardsIpv6(uplinks) ? "0" : "1");
   // Replies come from anywhere; the check of the inside's own interfaces is not touched.
   setOnTun("ipv4", name, "rp_filter", "2");
   setOnTun("ipv4", name, "forwarding", "1");
   // A hairpin comes back with an uplink's address as its source, which is this machine's own.
   setOnTun("ipv4", name, "accept_local", "1");
   await ip("addr", "replace", `${address}/${prefixLength}`, "dev", name);
+  // Deprecated, so that nothing but the default route's `src` chooses it.
+  if (forwardsIpv6(uplinks))
+    await ip("addr", "replace", `${tunAddress6(config)}/128`, "dev", name, "preferred_lft", "0");
   const size = ["mtu", String(tunMtu(uplinks)), "txqueuelen", String(queueLength)];
   // No multicast: the kernel's own group reports would only be dropped packets to count.
   await ip("link", "set", "dev", name, ...size, "multicast", "off", "up");
@@ -133,7 +143,10 @@ async function isTunSetUp(config: Config, uplinks: readonly UplinkSnapshot[]): P
   const link = (await listLinks()).find((row) => row.ifname === tun.name);
   if (link === undefined) throw new Error(`there is no interface ${tun.name} any more`);
   const hasAddress = link.addr_info.some((row) => row.local === tun.address && row.prefixlen === tun.prefixLength);
-  return hasAddress && link.mtu === tunMtu(uplinks) && link.flags.includes("UP");
+  const hasAddress6 = link.addr_info.some((row) => row.local === tunAddress6(config));
+  return (
+    hasAddress && (hasAddress6 || !forwardsIpv6(uplinks)) && link.mtu === tunMtu(uplinks) && link.flags.includes("UP")
+  );
 }
 
 /** The largest of the uplinks': a packet that is too large for its uplink is answered with frag-needed by the data plane. */
@@ -143,15 +156,23 @@ function tunMtu(uplinks: readonly UplinkSnapshot[]): number {
 }
 
 async function reconcile(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot): Promise<void> {
+  await Promise.all(families().map((family) => reconcileFamily(config, uplinks, slot, family)));
+}
+
+async function reconcileFamily(
+  config: Config,
+  uplinks: readonly UplinkSnapshot[],
+  slot: Slot,
+  family: Family,
+): Promise<void> {
   const { firstPriority, firstTable } = slot;
-  // IPv6 follows when the data plane forwards it.
-  for (const family of ["-4"] as const) {
-    const rules = await listOwnRules(family, firstPriority, firstPriority + prioritiesPerSlot - 1);
-    const routes = await listOwnRoutes(family, firstTable, firstTable + tablesPerSlot - 1);
-    // Routes before rules, so that no rule leads to a table that is still to be filled.
-    await makeUp(family, routes, planRoutes(config, uplinks, slot, family), routeArguments, addRoute, removeRoute);
-    await makeUp(family, rules, planRules(config, uplinks, slot, family), ruleArguments, addRule, removeRule);
-  }
+  const [rules, routes] = await Promise.all([
+    listOwnRules(family, firstPriority, firstPriority + prioritiesPerSlot - 1),
+    listOwnRoutes(family, firstTable, firstTable + tablesPerSlot - 1),
+  ]);
+  // Routes before rules, so that no rule leads to a table that is still to be filled.
+  await makeUp(family, routes, planRoutes(config, uplinks, slot, family), routeArguments, addRoute, removeRoute);
+  await makeUp(family, rules, planRules(config, uplinks, slot, family), ruleArguments, addRule, removeRule);
 }
 
 /**

@@ -26,7 +26,24 @@ export function leftByKill({ priority, table }: Place, options: { failMode: "ope
   const [isp1, isp2] = [table + 1, table + 2];
   const route = `proto 83 scope`;
   const closed = `unreachable default table ${table} ${route} global metric 4294967295 `;
+  const closed6: Partial<Machine> = {
+    rules6: [
+      `${priority + 1}:\tfrom all lookup main suppress_prefixlength 0 proto 83`,
+      `${priority + 2}:\tfrom all iif sluice0 [detached] blackhole proto 83`,
+      `${priority + 4}:\tfrom all oif wan0 lookup ${isp1} proto 83`,
+      `${priority + 4}:\tfrom all oif wan1 lookup ${isp2} proto 83`,
+      `${priority + 5}:\tfrom all iif lan0 lookup ${table} proto 83`,
+      `${priority + 6}:\tfrom all iif lo lookup ${table} proto 83`,
+    ],
+    routes6: [
+      ...["fe80::/10", "ff00::/8"].map(
+        (network) => `throw ${network} dev lo table ${table} proto 83 scope global metric 1024 pref medium`,
+      ),
+      `unreachable default dev lo table ${table} proto 83 scope global metric 4294967295 pref medium`,
+    ],
+  };
   return {
+    ...(options.failMode === "closed" ? closed6 : {}),
     rules: [
       `${priority}:\tfrom 203.0.113.2 iif lo lookup ${isp1} suppress_prefixlength 0 proto 83`,
       `${priority}:\tfrom 198.51.100.2 iif lo lookup ${isp2} suppress_prefixlength 0 proto 83`,

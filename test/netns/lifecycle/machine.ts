@@ -6,6 +6,9 @@ import type { Lab } from "../../support/lab.ts";
 export interface Machine {
   rules: string[];
   routes: string[];
+  /** Of IPv6. */
+  rules6: string[];
+  routes6: string[];
   nft: string[];
   sysctls: string[];
   links: string[];
@@ -28,9 +31,11 @@ export async function readMachine(lab: Lab): Promise<Machine> {
       .map((line) => line.trimEnd())
       .filter((line) => line !== "");
   };
-  const [rules, routes, nft, sysctls, links, neighbours, namespace, processes] = await Promise.all([
+  const [rules, routes, rules6, routes6, nft, sysctls, links, neighbours, namespace, processes] = await Promise.all([
     lines("ip", "-d", "rule"),
     lines("ip", "-d", "-4", "route", "show", "table", "all"),
+    lines("ip", "-d", "-6", "rule"),
+    lines("ip", "-d", "-6", "route", "show", "table", "all"),
     lines("nft", "-s", "list", "ruleset"),
     lines("sysctl", "-a", "--pattern", "^net\\."),
     lines("ip", "-d", "addr"),
@@ -45,6 +50,8 @@ export async function readMachine(lab: Lab): Promise<Machine> {
   return {
     rules,
     routes: routes.sort(),
+    rules6,
+    routes6: routes6.sort(),
     nft,
     sysctls: sysctls.filter((line) => !volatileSysctl.test(line)),
     links: links.map((line) => line.replace(volatileLink, "")),

@@ -52,7 +52,7 @@ describe(`a start (moments from seed ${seed})`, () => {
       expect(leftOver(before, await settledMachine(lab)), `after a kill at ${afterMs} ms`).toEqual({});
     }
     expect(await readMachine(lab)).toEqual(before);
-  });
+  }, 150_000);
 
   it(`that is ended by SIGTERM before it is through undoes what it has done (${terminations} times)`, async () => {
     for (let n = 0; n < terminations; n++) {

@@ -1,7 +1,7 @@
 /**
  * A web server that knows which way its visitors came.
  *
- *     web-server.ts PORT
+ *     web-server.ts PORT [ADDRESS]
  *
  *     GET /address               "ADDRESS PORT", the visitor's as seen here
  *     GET /via/ADDRESS/BYTES     so many pseudo-random bytes
@@ -21,7 +21,7 @@ server.on("checkContinue", (request, response) => {
   if (!isMisdirected(request)) response.writeContinue();
   void answer(request, response);
 });
-server.listen(Number(process.argv[2]), "0.0.0.0", () => console.log("ready"));
+server.listen(Number(process.argv[2]), process.argv[3] ?? "0.0.0.0", () => console.log("ready"));
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { remoteAddress, remotePort } = request.socket;

@@ -11,6 +11,7 @@ function config(more: object = {}): Config {
     tun: { name: "sluice0", address: "10.255.255.1", prefixLength: 30 },
     steer: { interfaces: ["lan0", "lan1"], local: true },
     failMode: "open",
+    uplinks: [{ ipv6: {} }, { ipv6: {} }],
     forwards: [] as Config["forwards"],
     ...more,
   } as Config;
@@ -153,10 +154,22 @@ describe("the plan of routes", () => {
 });
 
 describe("the plan for IPv6", () => {
-  it("is empty as long as no uplink has an address, also when failMode is closed", () => {
+  it("is empty as long as no uplink has an address", () => {
+    expect(rules(config(), [wan0, wan1], slot, "-6")).toEqual([]);
+    expect(routes(config(), [wan0, wan1], slot, "-6")).toEqual([]);
+  });
+
+  it("lets nothing leave by itself meanwhile when failMode is closed, unless IPv6 is left out altogether", () => {
     const closed = config({ failMode: "closed" });
-    expect(rules(closed, [wan0, wan1], slot, "-6")).toEqual([]);
-    expect(routes(closed, [wan0, wan1], slot, "-6")).toEqual([]);
+    expect(rules(closed, [wan0], slot, "-6")).toContain("pref 20005 iif lan0 lookup 8300");
+    expect(routes(closed, [wan0], slot, "-6")).toEqual([
+      "throw fe80::/10 table 8300",
+      "throw ff00::/8 table 8300",
+      "unreachable default table 8300 metric 4294967295",
+    ]);
+    const without = config({ failMode: "closed", uplinks: [{ ipv6: null }] });
+    expect(rules(without, [wan0], slot, "-6")).toEqual([]);
+    expect(routes(without, [wan0], slot, "-6")).toEqual([]);
   });
 
   it("has the rules of IPv4, those by address only for the uplinks that have one", () => {
