@@ -2,7 +2,17 @@
 import { describe, expect, test } from "vitest";
 import { echo, GRE, ip, pattern, SYN, tcp, udp } from "../support/packets.ts";
 import { udp6 } from "../support/packets6.ts";
-import { client, client6, otherClient, Rig, server, server6, uplinkAddresses, uplinkAddresses6 } from "./rig.ts";
+import {
+  client,
+  client6,
+  openRig6,
+  otherClient,
+  Rig,
+  server,
+  server6,
+  uplinkAddresses,
+  uplinkAddresses6,
+} from "./rig.ts";
 
 const openers: [string, (source: string) => Uint8Array][] = [
   ["TCP", (source) => tcp({ source: `${source}:5000`, destination: `${server}:80`, flags: SYN })],
@@ -61,7 +71,7 @@ test("an uplink's own address is a loop, whatever the networks are", () => {
 });
 
 test("IPv6 is judged by its own networks", () => {
-  const rig = new Rig();
+  const rig = openRig6();
   rig.setInside("0.0.0.0/0", "fd00:10::/64");
   const question = (source: string) => udp6({ source: `[${source}]:5000`, destination: `[${server6}]:53` });
   expect(rig.outOne6(question(client6)).source).toBe(uplinkAddresses6[0]);
