@@ -172,7 +172,7 @@ export class Egress {
     const end = length - ipv4HeaderBytes;
     for (let offset = 0; offset < end; offset += step) {
       const to = this.takeScratch();
-      if (to === 0) return verdict.tooBig;
+      if (to === 0) return verdict.outOfSlots;
       const bytes = Math.min(step, end - offset);
       const more = offset + bytes < end ? moreFragments : field & moreFragments;
       memory.copyWithin(to, at, at + ipv4HeaderBytes);

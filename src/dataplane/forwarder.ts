@@ -16,7 +16,7 @@ import { Batch, packetWord, packetWords } from "../tables/batch.ts";
 import { flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
 import { findForward } from "../tables/forwards.ts";
 import { type DeviceQueues, type PacketIO, queueWords, vnetBytes } from "../tables/packet-memory.ts";
-import { counter, uplinkCounter, uplinkCounterAt, uplinkWord } from "../tables/shared-state.ts";
+import { counter, maxUplinks, uplinkCounter, uplinkCounterAt, uplinkWord } from "../tables/shared-state.ts";
 import { steer } from "../tables/steering-hash.ts";
 import { isAtomic, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ack, rst, syn } from "../wire/tcp.ts";
@@ -53,6 +53,8 @@ export interface ForwarderOptions extends Omit<ConntrackOptions, "nowMs">, Admis
 const expiryBudget = 256;
 /** What every IPv4 host takes (RFC 791, section 3.2). */
 const smallestMtu = 576;
+/** The ways that fragments come: 0 from the inside, then one an uplink, and from here one an uplink for what turns back by it. */
+const turnedWays = 1 + maxUplinks;
 /** With fewer flows than this their rows are in the cache anyway, and touching them first costs more than it saves. */
 const cachedFlows = 16_384;
 
@@ -68,6 +70,8 @@ export class Forwarder {
   readonly #take = (at: number, length: number, note: number) => this.#takeMail(at, length, note);
   /** The row of a packet that comes alone. */
   readonly #single = new Int32Array(packetWords);
+  /** The row of one that turns back, for its way in: on its way out it has another. */
+  readonly #turned = new Int32Array(packetWords);
   readonly #counters: Float64Array;
   readonly #admission: Admission;
   readonly #identifications: Identifications;
@@ -95,7 +99,11 @@ export class Forwarder {
     const count = (row: number, uplink: number, direction: number, bytes: number, packets = 1) =>
       this.#count(row, uplink, direction, bytes, packets);
     this.#ipv6 = new Forwarder6(options, this.conntrack, this.#egress, this.#post, count);
-    this.#fragments = new FragmentPath(this.conntrack.flows, this.#egress, worker, this.#post, count);
+    this.#fragments = new FragmentPath(this.conntrack.flows, this.#egress, worker, this.#post, {
+      count,
+      turnBack: (row, at, length) => this.#turnBack(row, at, length, 0, at, 0),
+      drop: (reason) => this.#drop(reason, 1),
+    });
   }
 
   /** All tables of this worker. */
@@ -193,8 +201,9 @@ export class Forwarder {
     if (!isAtomic(this.#view, at)) setIdentification(this.#view, at, this.#identifications.take(segments));
     const l4 = rows[p + packetWord.l4]!;
     setSource(this.#view, at, l4, protocol, words[row + flowWord.mapped]!, outside >>> 16, isPartial(offload)); // 6
-    if (turnsBack) return this.#turnBack(row, at, length, l4End, start, offload);
-    const result = this.#egress.toUplink(uplink, at, length, l4End, start, offload); // 7
+    const result = turnsBack
+      ? this.#turnBack(row, at, length, l4End, start, offload)
+      : this.#egress.toUplink(uplink, at, length, l4End, start, offload); // 7
     if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, 0, (flow << 1) | original, this.#nowMs);
     return result;
   }
@@ -224,7 +233,8 @@ export class Forwarder {
   #forwardIn(rows: Int32Array, p: number, uplink: number, linkBytes: number, turned: boolean): number {
     const packetKind = rows[p + packetWord.kind]!;
     if (packetKind === kind.icmpError) return this.#errorIn(rows, p, uplink, linkBytes);
-    if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, uplink + 1, this.#nowMs);
+    const way = turned ? turnedWays + uplink : uplink + 1;
+    if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, way, this.#nowMs);
 
     const protocol = rows[p + packetWord.protocol]!;
     const id = this.#findFlow(rows, p, protocol); // 3
@@ -251,7 +261,7 @@ export class Forwarder {
     const insidePort = words[row + flowWord.ports]! >>> 16;
     setDestination(this.#view, at, l4, protocol, words[row + flowWord.inside]!, insidePort, isPartial(offload)); // 5
     const result = this.#egress.toInside(at, length, rows[p + packetWord.l4End]!, start, offload); // 6
-    if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, uplink + 1, (flow << 1) | reply, this.#nowMs);
+    if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, way, (flow << 1) | reply, this.#nowMs);
     return result;
   }
 
@@ -362,24 +372,23 @@ export class Forwarder {
   }
 
   #mailedOut(at: number, length: number): number {
-    const result = this.#decodeOne(at, length);
+    const result = this.#decodeOne(at, length, this.#single);
     return result === verdict.forward ? this.#anyOut(this.#single, 0, 0, true) : result;
   }
 
   /** Only IPv6 has packets from outside which the kernel brings to another worker than their own. */
   #mailedIn(uplink: number, at: number, length: number): number {
-    const result = this.#decodeOne(at, length);
+    const result = this.#decodeOne(at, length, this.#single);
     return result === verdict.forward ? this.#ipv6.in(this.#single, 0, uplink, 0, true, this.#nowMs) : result;
   }
 
   /** A packet that has been translated on its way out, and is for one of our own addresses: it comes in again by that uplink. */
   #enter(uplink: number, at: number, length: number): number {
-    const result = this.#decodeOne(at, length);
-    return result === verdict.forward ? this.#forwardIn(this.#single, 0, uplink, 0, true) : result;
+    const result = this.#decodeOne(at, length, this.#turned);
+    return result === verdict.forward ? this.#forwardIn(this.#turned, 0, uplink, 0, true) : result;
   }
 
-  #decodeOne(at: number, length: number): number {
-    const rows = this.#single;
+  #decodeOne(at: number, length: number, rows: Int32Array): number {
     const result = decodePacket(this.#view, at, length, 0, rows, 0, this.#decoder6);
     if (result !== verdict.forward) return result;
     const source = rows[packetWord.source]!;

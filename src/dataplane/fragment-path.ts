@@ -10,6 +10,7 @@ import { steer } from "../tables/steering-hash.ts";
 import { hasPorts, ipv4 } from "../wire/ipv4.ts";
 import { clearVnetHeader } from "../wire/vnet.ts";
 import type { Egress } from "./egress.ts";
+import { flowFlag } from "./flow-state.ts";
 import { Fragments } from "./fragments.ts";
 import { setAddress, setIdentification } from "./masquerade.ts";
 import { fromInside, type PostOffice } from "./post-office.ts";
@@ -17,7 +18,16 @@ import { verdict } from "./verdict.ts";
 
 /** A fragment's checksum is whole: it has none of its own. */
 const noOffload = 0;
-const tunDevice = 0;
+const fromTun = 0;
+
+export interface FragmentEvents {
+  /** Counts a later fragment that is sent on. */
+  count: (row: number, uplink: number, direction: number, bytes: number) => void;
+  /** Brings a later fragment, translated, in again: its flow's remote is one of our own addresses. Returns the verdict. */
+  turnBack: (row: number, at: number, length: number) => number;
+  /** Counts one that waited in vain. */
+  drop: (reason: number) => void;
+}
 
 export class FragmentPath {
   readonly #fragments = new Fragments();
@@ -25,21 +35,18 @@ export class FragmentPath {
   readonly #egress: Egress;
   readonly #worker: number;
   readonly #post: PostOffice;
-  readonly #count: (row: number, uplink: number, direction: number, bytes: number) => void;
+  readonly #count: FragmentEvents["count"];
+  readonly #turnBack: FragmentEvents["turnBack"];
+  readonly #drop: FragmentEvents["drop"];
 
-  /** `count` is told of every later fragment that is sent on. */
-  constructor(
-    flows: FlowTable,
-    egress: Egress,
-    worker: number,
-    post: PostOffice,
-    count: (row: number, uplink: number, direction: number, bytes: number) => void,
-  ) {
+  constructor(flows: FlowTable, egress: Egress, worker: number, post: PostOffice, events: FragmentEvents) {
     this.#flows = flows;
     this.#egress = egress;
     this.#worker = worker;
     this.#post = post;
-    this.#count = count;
+    this.#count = events.count;
+    this.#turnBack = events.turnBack;
+    this.#drop = events.drop;
   }
 
   /** Forgets fragments that waited too long and returns how many. */
@@ -58,35 +65,37 @@ export class FragmentPath {
   /** Passes a first fragment from the inside, and those that waited for it, to the worker that owns its endpoint. */
   mailFirst(rows: Int32Array, p: number, owner: number, nowMs: number): number {
     const result = this.#mail(owner, rows[p + packetWord.at]!, rows[p + packetWord.length]!);
-    if (result === verdict.forward) this.learn(rows, p, tunDevice, -(owner + 1), nowMs);
+    if (result === verdict.forward) this.learn(rows, p, fromTun, -(owner + 1), nowMs);
     return result;
   }
 
-  /** Remembers what was decided for a first fragment (`flow << 1 | direction`, or minus the owner plus one) and sends on those that waited for it. `device` is where it came from. */
-  learn(rows: Int32Array, p: number, device: number, value: number, nowMs: number): void {
+  /** Remembers what was decided for a first fragment (`flow << 1 | direction`, or minus the owner plus one) and sends on those that waited for it. `way` is how it came. */
+  learn(rows: Int32Array, p: number, way: number, value: number, nowMs: number): void {
     const source = rows[p + packetWord.source]!;
     const destination = rows[p + packetWord.destination]!;
-    const datagram = datagramOf(rows, p, device);
+    const datagram = datagramOf(rows, p, way);
     const { memory, view } = this.#egress;
     // The first fragment has been rewritten by now: the others take over its identification.
     const identification = view.getUint16(rows[p + packetWord.at]! + ipv4.identification);
     this.#fragments.learn(source, destination, datagram, value, identification, nowMs);
-    for (;;) {
+    while (this.#fragments.waiting > 0) {
       const to = this.#egress.takeScratch();
+      // Without a slot the rest waits on, and is counted when its time is over.
       if (to === 0) return;
       const length = this.#fragments.release(memory, to, source, destination, datagram, nowMs);
       if (length === 0) return;
-      this.#follow(value, identification, to, length, source, destination);
+      const result = this.#follow(value, identification, to, length, source, destination);
+      if (result !== verdict.forward) this.#drop(result);
     }
   }
 
-  /** A fragment without ports: follows its first, or waits for it. `device` is where it came from. */
-  later(rows: Int32Array, p: number, device: number, nowMs: number): number {
+  /** A fragment without ports: follows its first, or waits for it. `way` is how it came. */
+  later(rows: Int32Array, p: number, way: number, nowMs: number): number {
     const at = rows[p + packetWord.at]!;
     const length = rows[p + packetWord.length]!;
     const source = rows[p + packetWord.source]!;
     const destination = rows[p + packetWord.destination]!;
-    const datagram = datagramOf(rows, p, device);
+    const datagram = datagramOf(rows, p, way);
     const known = this.#fragments.find(source, destination, datagram, nowMs);
     if (known >= 0) {
       const identification = this.#fragments.identification(known);
@@ -119,6 +128,7 @@ export class FragmentPath {
       this.#count(row, outside & 0xff, original, length);
       setAddress(view, at, ipv4.source, words[row + flowWord.mapped]!);
       setIdentification(view, at, identification);
+      if ((words[row + flowWord.state]! & flowFlag.turnsBack) !== 0) return this.#turnBack(row, at, length);
       return this.#egress.toUplink(outside & 0xff, at, length, 0, at, noOffload);
     }
     this.#count(row, outside & 0xff, reply, length);
@@ -132,7 +142,7 @@ export class FragmentPath {
   }
 }
 
-/** Tells apart the datagrams between two hosts. With the device, so that nobody's fragments follow a first that came another way. */
-function datagramOf(rows: Int32Array, p: number, device: number): number {
-  return (device << 24) | (rows[p + packetWord.identification]! << 8) | rows[p + packetWord.protocol]!;
+/** Tells apart the datagrams between two hosts. With the way, so that nobody's fragments follow a first that came another way. */
+function datagramOf(rows: Int32Array, p: number, way: number): number {
+  return (way << 24) | (rows[p + packetWord.identification]! << 8) | rows[p + packetWord.protocol]!;
 }

@@ -29,6 +29,11 @@ export class Fragments {
   readonly #buffers = new Uint8Array(waitingCapacity * waitingBytes);
   #waitingCount = 0;
 
+  /** How many fragments wait, for whatever datagram. */
+  get waiting(): number {
+    return this.#waitingCount;
+  }
+
   /** `datagram` is whatever tells apart the datagrams between two hosts. Returns an entry for `value` and `identification`, or -1. */
   find(source: number, destination: number, datagram: number, nowMs: number): number {
     const known = this.#known;

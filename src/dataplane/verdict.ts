@@ -58,6 +58,9 @@ export const verdict = {
 
   // From the inside, but from no network there: nobody there would get the answer.
   foreignSource: 38,
+
+  // The slots for packets of our own making are used up until the next turn.
+  outOfSlots: 39,
 } as const;
 
 /** Drop reasons by number, as `status` and the metrics name them: `ipChecksum` is "ip-checksum". */

@@ -89,7 +89,7 @@ describe("a packet without DF that is too long for its uplink", () => {
   test("is dropped when the slots for its pieces run out", () => {
     const rig = new Rig({ mtu: 576, scratchSlots: 3 });
     rig.out(question());
-    expect(rig.drops).toEqual({ "too-big": 1 });
+    expect(rig.drops).toEqual({ "out-of-slots": 1 });
   });
 });
 

@@ -5,13 +5,18 @@
 import { describe, expect, test } from "vitest";
 import { filtering } from "../../src/dataplane/conntrack.ts";
 import { MemoryIO } from "../../src/io/memory-io.ts";
+import { mailboxBytes } from "../../src/tables/mailbox.ts";
+import { steer } from "../../src/tables/steering-hash.ts";
 import {
   ACK,
   addressNumber,
   concat,
+  fragmentsOf,
   icmpError,
+  ip,
   parse,
   pattern,
+  reassemble,
   SYN,
   TCP,
   tcp,
@@ -29,9 +34,14 @@ class HairpinRig extends Rig {
     super({ links, io, filtering: filtering.endpointIndependent, ...options });
   }
 
+  /** Lets a packet be met on the LAN. */
+  meet(packet: Uint8Array): void {
+    this.io.inject(lanDevice, concat(vnetHeader(), new Uint8Array(14).fill(0xee), packet));
+  }
+
   /** A packet met on the LAN, and the one that comes back to it. */
   turn(packet: Uint8Array) {
-    this.io.inject(lanDevice, concat(vnetHeader(), new Uint8Array(14).fill(0xee), packet));
+    this.meet(packet);
     this.run();
     expect([this.left(0), this.left(1)], "nothing leaves").toEqual([[], []]);
     const left = this.left(-1);
@@ -100,6 +110,73 @@ describe.each([
       destination: thereOutside.split(":")[0],
     });
     expect(parse(heard.data).data).toEqual(pattern(30));
+  });
+});
+
+describe("fragments of a packet between two hosts inside", () => {
+  const orders = [
+    ["in order", [0, 1, 2]],
+    ["the first in the middle", [1, 0, 2]],
+    ["backwards", [2, 1, 0]],
+  ] as const;
+
+  /** What came inside, put together. */
+  function whole(left: { bytes: Uint8Array }[]) {
+    expect(left).toHaveLength(3);
+    return parse(reassemble(left.map(({ bytes }) => bytes)));
+  }
+
+  test.each(orders)("turn back with their first: %s", (_, order) => {
+    const rig = new HairpinRig();
+    const [hereOutside, thereOutside] = [rig.map(here, 0), rig.map(there, 1)];
+    const pieces = fragmentsOf(udp({ source: here, destination: thereOutside, data: pattern(4000) }), 1480);
+    for (const i of order) rig.meet(pieces[i]!);
+    rig.run();
+    expect([rig.left(0), rig.left(1)], "nothing leaves").toEqual([[], []]);
+    const arrived = whole(rig.left(-1));
+    expect(arrived).toMatchObject({ destination: otherClient, destinationPort: 6000, checksumOk: true });
+    expect(`${arrived.source}:${arrived.sourcePort}`).toBe(hereOutside);
+    expect(arrived.data).toEqual(pattern(4000));
+    expect(rig.drops).toEqual({});
+  });
+
+  test.each(orders)("find both owners among two workers: %s", (_, order) => {
+    const mailboxes = new SharedArrayBuffer(4 * mailboxBytes);
+    const first = new HairpinRig({ worker: 0, workers: 2, mailboxes });
+    const second = new HairpinRig({ worker: 1, workers: 2, mailboxes, shared: first.shared });
+    const rigs = [first, second];
+    const owner = (source: string) =>
+      rigs[steer(addressNumber(source.split(":")[0]!), Number(source.split(":")[1]), 2)]!;
+    // Whatever the hash says, one endpoint of each worker's.
+    const mine = [5000, 5001, 5002, 5003, 5004, 5005].map((port) => `${client}:${port}`);
+    const asker = mine.find((source) => owner(source) === first)!;
+    const answerer = mine.map((_, i) => `${otherClient}:${6000 + i}`).find((source) => owner(source) === second)!;
+    const [askerOutside, answererOutside] = [first.map(asker, 0), second.map(answerer, 1)];
+    const pieces = fragmentsOf(udp({ source: asker, destination: answererOutside, data: pattern(4000) }), 1480);
+    // The kernel has brought them to a worker that owns neither the one endpoint nor, from there, the other.
+    for (const i of order) second.meet(pieces[i]!);
+    for (let turn = 0; turn < 3; turn++) for (const rig of [second, first]) rig.run();
+    const arrived = whole(second.left(-1));
+    expect(arrived).toMatchObject({ destination: otherClient, checksumOk: true, data: pattern(4000) });
+    expect(`${arrived.source}:${arrived.sourcePort}`).toBe(askerOutside);
+    expect([first.drops, second.drops]).toEqual([{}, {}]);
+    expect([first.left(-1), ...rigs.flatMap((rig) => [rig.left(0), rig.left(1)])].flat()).toHaveLength(0);
+  });
+
+  test("that come from outside in the name of one of our addresses do not join them", () => {
+    const rig = new HairpinRig();
+    const [, thereOutside] = [rig.map(here, 0), rig.map(there, 1)];
+    const pieces = fragmentsOf(udp({ source: here, destination: thereOutside, data: pattern(4000) }), 1480);
+    rig.meet(pieces[0]!);
+    rig.run();
+    const [turned] = rig.left(-1);
+    const forged = ip({
+      ...parse(pieces[1]!),
+      source: uplinkAddresses[0]!,
+      destination: uplinkAddresses[1]!,
+      identification: turned!.identification,
+    });
+    expect(rig.in(forged, 1)).toHaveLength(0);
   });
 });
 
