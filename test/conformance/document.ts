@@ -1,5 +1,7 @@
 /** docs/conformance.md as text, made of the checklist and nothing else: `scripts/conformance` writes it, a test holds that it is what is committed. */
 
+import { type Allowed, allowList } from "../netns/kernel/allow-list.ts";
+import { mutations } from "../netns/kernel/mutations.ts";
 import type { Requirement, Section } from "./requirement.ts";
 import { faults, translator } from "./requirements.ts";
 import { differences as tcpDifferences } from "./tcp-differences.ts";
@@ -43,6 +45,18 @@ ${tcpDifferences.map(({ cases, reason }) => `| ${cases.map(cell).join("<br>")} |
 
 Shown by [conformance/tcp-states](../test/conformance/tcp-states.test.ts), and for the kernel by
 [netns/kernel/tcp-states](../test/netns/kernel/tcp-states.test.ts).
+
+## The same packets through the kernel and through sluice
+
+A capture of what common tools send and get (ping, dig, curl, iperf3, traceroute, tracepath, hping3, nmap), as it is and with ${Object.keys(mutations).length} kinds of
+mutation in the middle of its conversations, some 13,000 packets, through the kernel's masquerade (dropping \`ct state invalid\`) and through
+sluice. Both let the same packets pass, but for these differences; and nothing of sluice's leaves but from the uplink's own address.
+
+| the kernel | sluice | why |
+|---|---|---|
+${allowList.map(renderAllowed).join("\n")}
+
+Shown by [netns/kernel/verdicts](../test/netns/kernel/verdicts.test.ts), which fails at any other difference.
 `;
 }
 
@@ -58,6 +72,10 @@ ${requirements.map(renderRow).join("\n")}
 function renderRow({ source, requirement, kernel, ours, note, tests }: Requirement): string {
   const answer = note === undefined ? `**${ours}**` : `**${ours}**. ${note}`;
   return `| ${[source, requirement, kernel, answer, tests.map(renderTest).join("<br>")].map(cell).join(" | ")} |`;
+}
+
+function renderAllowed({ kernel, reason }: Allowed): string {
+  return `| ${kernel} | ${kernel === "passes" ? "drops" : "passes"} | ${cell(reason)} |`;
 }
 
 function renderTest(test: string): string {

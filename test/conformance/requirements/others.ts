@@ -36,6 +36,7 @@ export const leaks: Section = {
       ours: "yes",
       note: "Also held by the rig under every path test and by a sniffer in every end-to-end test.",
       tests: [
+        "netns/kernel/verdicts > of ours, nothing leaves but from the uplink's own address",
         "netns/traffic/unsolicited > reports a packet that a route of the administrator's leads past the translator",
         "path/uplinks > never again sends from the one it has lost",
       ],

@@ -22,6 +22,8 @@ const firstFencePort = 61_000;
 const fenceTries = 40;
 const fenceMark = new TextEncoder().encode("fence of sluice ");
 const deadlineMs = 5000;
+/** Room for a datagram in 190 fragments. */
+const slots = { receiveSlots: 256, scratchSlots: 256 };
 const uplinkAddresses = [uplinkAddress.isp1, uplinkAddress.isp2];
 const names = ["inside", "uplink0", "uplink1"];
 const inside = 0;
@@ -50,7 +52,10 @@ class Replay {
     const options = { protocol: ETH_P_ALL, vnetHeader: true, ignoreOutgoing: true, filter: null };
     const buffers = { receiveBufferBytes: 8 << 20, sendBufferBytes: 8 << 20 };
     const fds = this.#links.map(({ ifindex }) => native.packetOpen({ ifindex, ...options, ...buffers }));
-    this.#loop = new DeviceLoop(fds.map((fd) => ({ fd, kind: "packet" })));
+    this.#loop = new DeviceLoop(
+      fds.map((fd) => ({ fd, kind: "packet" })),
+      slots,
+    );
   }
 
   run(): Replayed {
@@ -73,10 +78,7 @@ class Replay {
 
   #in(packets: Uint8Array[]): Outcome {
     const fallback = Uint8Array.from(uplinkAddresses[0]!.split(".").map(Number));
-    for (const packet of packets) {
-      const { uplink, bytes } = this.#mapped.address(packet, fallback);
-      this.#send(uplink + 1, bytes);
-    }
+    for (const { uplink, bytes } of this.#mapped.address(packets, fallback)) this.#send(uplink + 1, bytes);
     const [inwards, ...outwards] = this.#fenced();
     return { passed: inwards!.length, answered: outwards.flat().length };
   }
