@@ -12,6 +12,7 @@ import { requestJson } from "../../src/control/client.ts";
 import type { FlowReport, StatusReport } from "../../src/control/report.ts";
 import { type Lab, type LabOptions, openLab } from "./lab.ts";
 import { labConfig, type Sluice } from "./sluice.ts";
+import type { SniffOptions } from "./sniffer.ts";
 import { until } from "./until.ts";
 
 export interface ForwardingOptions {
@@ -20,6 +21,8 @@ export interface ForwardingOptions {
   config?: object;
   /** Starts what every test needs in the lab: servers. They serve the daemons of all numbers of workers. */
   prepare?: (lab: Lab) => Promise<unknown>;
+  /** What the sniffer shall know of the configuration. */
+  sniff?: SniffOptions;
 }
 
 /** SLUICE_TEST_FULL=1: take the time for the largest amounts everywhere. */
@@ -42,7 +45,7 @@ export function describeForwarding(story: string, options: ForwardingOptions, te
       afterAll(async () => {
         expect(await scene.sluice.stop(), "the daemon's exit status").toBe(0);
       });
-      watch(scene);
+      watch(scene, options.sniff);
       tests(scene);
     });
   });
@@ -96,10 +99,10 @@ export class Scene {
   }
 }
 
-function watch(scene: Scene): void {
+function watch(scene: Scene, sniff: SniffOptions = {}): void {
   beforeEach(async () => {
     onTestFailed(async () => console.log(JSON.stringify(await scene.status(), null, 1), scene.sluice.output));
-    const sniffer = await scene.lab.sniff();
+    const sniffer = await scene.lab.sniff(sniff);
     const daemon = scene.sluice;
     const before = await faultsOf(scene);
     return async () => {

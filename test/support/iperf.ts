@@ -20,8 +20,19 @@ export async function startIperf(lab: Lab, ports: readonly number[]): Promise<vo
 }
 
 /** Runs a client towards the server and returns what was received. Throws with iperf3's own words when it fails. */
-export async function iperf(lab: Lab, host: Host, port: number, ...options: readonly string[]): Promise<IperfSum> {
-  const { stdout } = await lab.exec(host, ["iperf3", "-J", "-c", server, "-p", String(port), ...options]);
+export function iperf(lab: Lab, host: Host, port: number, ...options: readonly string[]): Promise<IperfSum> {
+  return iperfTo(lab, host, server, port, ...options);
+}
+
+/** The same towards another of its addresses, such as `server6`. */
+export async function iperfTo(
+  lab: Lab,
+  host: Host,
+  target: string,
+  port: number,
+  ...options: readonly string[]
+): Promise<IperfSum> {
+  const { stdout } = await lab.exec(host, ["iperf3", "-J", "-c", target, "-p", String(port), ...options]);
   const { end } = JSON.parse(stdout) as { end: { sum_received?: IperfSum; sum: IperfSum } };
   return end.sum_received ?? end.sum;
 }
