@@ -15,6 +15,7 @@ import { icmpv6Type, isError6 } from "../wire/icmpv6.ts";
 import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import {
   fragmentHeader,
+  fragmentHeaderBytes,
   fragmentOffsetMask6,
   ipv6,
   ipv6AddressBytes,
@@ -65,7 +66,7 @@ export class Decoder6 {
     rows[p + packetWord.version] = 6;
     rows[p + packetWord.fragment] = fragment;
     if (fragment !== 0) {
-      const result = decodeFragment(view, at, l4Bytes, fragment, rows, p);
+      const result = decodeFragment(view, at, length, fragment, rows, p);
       if (result !== verdict.forward || rows[p + packetWord.kind] === kind.laterFragment) return result;
     }
     const result = decodeLayer4(view, at, l4, l4Bytes, protocol, rows, p);
@@ -99,7 +100,7 @@ function isForwardableAt(view: DataView, at: number): boolean {
 function decodeFragment(
   view: DataView,
   at: number,
-  bytes: number,
+  length: number,
   fragment: number,
   rows: Int32Array,
   p: number,
@@ -108,10 +109,11 @@ function decodeFragment(
   const offset = field & fragmentOffsetMask6;
   const isLast = (field & moreFragments6) === 0;
   rows[p + packetWord.identification] = view.getInt32(fragment + fragmentHeader.identification);
+  const bytes = at + length - fragment - fragmentHeaderBytes;
   // Behind the last piece the datagram would be longer than its length field can say (RFC 8200, section 4.5).
   const beforeFragment = fragment - at - ipv6HeaderBytes;
   if (beforeFragment + offset + bytes > 65_535) return verdict.fragmentBeyondEnd;
-  if (!isLast && ((bytes & 7) !== 0 || bytes === 0)) return verdict.fragmentTooShort;
+  if ((!isLast && (bytes & 7) !== 0) || (bytes === 0 && field !== 0)) return verdict.fragmentTooShort;
   if (offset !== 0) rows[p + packetWord.kind] = kind.laterFragment;
   else if (!isLast) rows[p + packetWord.kind] = kind.firstFragment;
   return verdict.forward;

@@ -127,7 +127,7 @@ export class Forwarder {
     this.#post.collect(this.#take);
     this.#post.deliver();
     this.conntrack.expire(nowMs, expiryBudget);
-    this.#drop(verdict.fragmentTimedOut, this.#fragments.expire(nowMs));
+    this.#drop(verdict.fragmentTimedOut, this.#fragments.expire(nowMs) + this.#ipv6.expireFragments(nowMs));
     this.#countTurn();
     return received;
   }

@@ -18,6 +18,7 @@ import { Admission6, type Admission6Options } from "./admission6.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { kind } from "./decode-layer4.ts";
 import type { Egress } from "./egress.ts";
+import { FragmentPath6 } from "./fragment-path6.ts";
 import { IcmpErrors6, keepsIdentifier, writeError6 } from "./icmp6-error.ts";
 import { keepPort, setDestination6, setSource6 } from "./masquerade6.ts";
 import { isPlain, Owner6 } from "./owner6.ts";
@@ -30,9 +31,14 @@ import { verdict } from "./verdict.ts";
 export interface Forwarder6Options extends Admission6Options {
   uplinks: number;
   worker: number;
+  /** The secret that keys every table. */
+  key0: number;
+  key1: number;
   /** Sources of this prefix are translated to the prefix of their uplink, where it has one; null: none are. */
   insidePrefix: Prefix6 | null;
 }
+
+const tunDevice = 0;
 
 /** Told of every packet that is sent on. */
 export type CountPackets = (row: number, uplink: number, direction: number, bytes: number, packets: number) => void;
@@ -45,6 +51,7 @@ export class Forwarder6 {
   readonly #uplinks: Uplinks6;
   readonly #admission: Admission6;
   readonly #errors: IcmpErrors6;
+  readonly #fragments: FragmentPath6;
   readonly #owner: Owner6;
   readonly #count: CountPackets;
 
@@ -59,7 +66,14 @@ export class Forwarder6 {
     this.#admission = new Admission6({ ...options, forwards }, egress, conntrack, this.#uplinks);
     this.#errors = new IcmpErrors6(view, conntrack.flows, conntrack.names);
     this.#owner = new Owner6(egress, this.#uplinks, post, options.worker, forwards);
+    const { key0, key1 } = options;
+    this.#fragments = new FragmentPath6(conntrack, egress, this.#uplinks, post, key0, key1, count);
     this.#count = count;
+  }
+
+  /** Forgets fragments that waited too long and returns how many. */
+  expireFragments(nowMs: number): number {
+    return this.#fragments.expire(nowMs);
   }
 
   /** Follows the rows of the uplinks, once they have been copied; false when it must be tried again. */
@@ -71,8 +85,12 @@ export class Forwarder6 {
   out(rows: Int32Array, p: number, linkBytes: number, mailed: boolean, nowMs: number): number {
     const packetKind = rows[p + packetWord.kind]!;
     if (packetKind === kind.icmpError) return this.#errorOut(rows, p, linkBytes, mailed);
-    if (packetKind !== kind.flow) return verdict.protocolUnsupported;
+    if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, tunDevice, nowMs);
+    const isFragment = packetKind === kind.firstFragment;
+    const begun = isFragment ? this.#fragments.begin(rows, p, tunDevice, nowMs) : verdict.forward;
+    if (begun !== verdict.forward) return begun;
     const owner = mailed ? -1 : this.#owner.ofInside(rows, p);
+    if (owner >= 0 && isFragment) return this.#fragments.mailFirst(rows, p, owner, tunDevice, nowMs);
     if (owner >= 0) return this.#owner.mail(rows, p, linkBytes, owner, fromInside);
 
     const protocol = rows[p + packetWord.protocol]!;
@@ -111,15 +129,22 @@ export class Forwarder6 {
     const mapped = words[row + flowWord.mapped]!;
     const port = keepsIdentifier(words, row) ? keepPort : words[row + flowWord.outside]! >>> 16;
     setSource6(this.#view, at, l4, protocol, this.#names, mapped, port, isPartial(offload)); // 6
-    return this.#egress.toUplink6(uplink, at, length, l4End, start, offload); // 7
+    const result = this.#egress.toUplink6(uplink, at, length, l4End, start, offload); // 7
+    if (isFragment) this.#fragments.learn(tunDevice, (flow << 1) | original, nowMs);
+    return result;
   }
 
   /** One packet from outside, decoded and hashed. Returns the verdict. */
   in(rows: Int32Array, p: number, uplink: number, linkBytes: number, mailed: boolean, nowMs: number): number {
     const packetKind = rows[p + packetWord.kind]!;
     if (packetKind === kind.icmpError) return this.#errorIn(rows, p, uplink, linkBytes, mailed);
-    if (packetKind !== kind.flow) return verdict.protocolUnsupported;
+    const device = uplink + 1;
+    if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, device, nowMs);
+    const isFragment = packetKind === kind.firstFragment;
+    const begun = isFragment ? this.#fragments.begin(rows, p, device, nowMs) : verdict.forward;
+    if (begun !== verdict.forward) return begun;
     const owner = mailed ? -1 : this.#owner.ofOutside(rows, p, uplink);
+    if (owner >= 0 && isFragment) return this.#fragments.mailFirst(rows, p, owner, device, nowMs);
     if (owner >= 0) return this.#owner.mail(rows, p, linkBytes, owner, fromOutside + uplink);
 
     const protocol = rows[p + packetWord.protocol]!;
@@ -146,7 +171,9 @@ export class Forwarder6 {
     const inside = words[row + flowWord.inside]!;
     const port = keepsIdentifier(words, row) ? keepPort : words[row + flowWord.ports]! >>> 16;
     setDestination6(this.#view, at, l4, protocol, this.#names, inside, port, isPartial(offload)); // 5
-    return this.#egress.toInside(at, length, l4End, start, offload); // 6
+    const result = this.#egress.toInside(at, length, l4End, start, offload); // 6
+    if (isFragment) this.#fragments.learn(device, (flow << 1) | reply, nowMs);
+    return result;
   }
 
   /** An ICMPv6 error that an inside host, or the router's own kernel, sends about a flow. */

@@ -10,7 +10,8 @@
 import { verdict } from "./verdict.ts";
 
 const timeoutMs = 30_000;
-const knownCapacity = 1024;
+/** Decisions that are remembered. */
+export const knownCapacity = 1024;
 const waitingCapacity = 64;
 const waitingPerSource = waitingCapacity / 4;
 /** A jumbo frame: fragments are no longer than the LAN's MTU. */
@@ -18,7 +19,8 @@ const waitingBytes = 9216;
 
 /** Words of an entry of either store. */
 const entry = { source: 0, destination: 1, datagram: 2, seenMs: 3, value: 4, length: 4, identification: 5 } as const;
-const entryWords = 6;
+/** What an entry that `find` returns is a multiple of. */
+export const entryWords = 6;
 
 export class Fragments {
   /** Decisions: `value` is what `learn` was given; 0: the entry is empty. */

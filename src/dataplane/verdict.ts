@@ -61,6 +61,9 @@ export const verdict = {
 
   // The slots for packets of our own making are used up until the next turn.
   outOfSlots: 39,
+
+  // A fragment that overlaps one before it, or repeats it (RFC 5722).
+  fragmentOverlap: 40,
 } as const;
 
 /** Drop reasons by number, as `status` and the metrics name them: `ipChecksum` is "ip-checksum". */
