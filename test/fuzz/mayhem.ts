@@ -1,6 +1,6 @@
 /**
  * A box with one worker or two, and both sides of it full of packets of all sorts (packets.ts), while uplinks come, go and
- * change. What must hold whatever happens is checked at once, beside what the rig refuses already (a foreign source on an
+ * change. What must hold whatever happens is checked at once, beside what leaves.ts refuses already (a foreign source on an
  * uplink, a wrong header checksum, a length that is not true):
  *
  *   - what leaves has one of our ports, and what goes inside is for somebody inside
@@ -11,10 +11,21 @@
 import assert from "node:assert/strict";
 import { noUplink } from "../../src/tables/shared-state.ts";
 import { checkInvariants, openFlows } from "../model/invariants.ts";
-import { errorSource, firstPort, type Left, openWorkers, type Rig, uplinkAddresses } from "../path/rig.ts";
+import {
+  firstPort,
+  type Left,
+  type Left6,
+  openWorkers,
+  type Rig,
+  uplinkAddresses,
+  uplinkAddresses6,
+} from "../path/rig.ts";
 import { finishPartial, ICMP, parse, TCP, UDP } from "../support/packets.ts";
+import { finishPartial6, ICMPV6, parse6 } from "../support/packets6.ts";
+import { takeLeft } from "./leaves.ts";
 import { ownerInside, ownerOutside } from "./owner.ts";
-import { forwardedHost, forwards, Packets, ports, sourceOf } from "./packets.ts";
+import { forwardedHost, forwards, Packets, ports } from "./packets.ts";
+import { Packets6 } from "./packets6.ts";
 import { checkVnet } from "./vnet.ts";
 
 export interface MayhemOptions {
@@ -33,11 +44,13 @@ const mostTurns = 200;
 
 export class Mayhem {
   readonly rigs: Rig[];
-  /** Packets made, packets that left anywhere, and turns in which a worker got mail. */
+  /** Packets made, packets that left anywhere, those of IPv6 on an uplink, and turns in which a worker got mail. */
   made = 0;
   left = 0;
+  left6 = 0;
   mails = 0;
   readonly #packets: Packets;
+  readonly #packets6: Packets6;
   /** Every source that was seen inside, broken ones too. */
   readonly #insiders = new Set<string>();
   /** Whether all packets of this turn are whole. */
@@ -45,12 +58,13 @@ export class Mayhem {
 
   constructor({ seed, workers, filtering }: MayhemOptions) {
     this.#packets = new Packets(seed, links);
+    this.#packets6 = new Packets6(this.#packets, links);
     this.rigs = openWorkers(workers, {
-      ...{ links, seed, startMs, filtering, forwards, flows: 300, flowsPerHost: 150 },
+      ...{ links, seed, startMs, filtering, hasIpv6: true, forwards, flows: 300, flowsPerHost: 150 },
       ...{ lastPort: firstPort + ports - 1, receiveSlots: turnPackets, scratchSlots: 64 },
     });
     this.#first.steerTo((hash) => hash % 2);
-    this.#insiders.add(forwardedHost);
+    this.#insiders.add(Buffer.from(forwardedHost.split(".").map(Number)).toString("hex"));
   }
 
   turn(): void {
@@ -58,9 +72,10 @@ export class Mayhem {
     this.#isWhole = packets.below(3) > 0;
     for (let i = 0; i < turnPackets; i++) {
       const side = packets.below(3) - 1;
-      const { bytes, vnet } = this.#isWhole || packets.below(2) > 0 ? packets.whole(side) : packets.broken(side);
+      const family = packets.below(3) === 0 ? this.#packets6 : packets;
+      const { bytes, vnet } = this.#isWhole || packets.below(2) > 0 ? family.whole(side) : family.broken(side);
       if (side < 0) {
-        this.#insiders.add(sourceOf(bytes));
+        this.#insiders.add(addressOf(bytes, "source"));
         this.rigs[ownerInside(bytes, this.rigs.length)]!.injectInside(bytes, vnet);
       } else {
         const owner = ownerOutside(bytes, side, this.rigs.length, forwards);
@@ -70,8 +85,13 @@ export class Mayhem {
     }
     this.#run();
     for (const rig of this.rigs) {
-      for (const uplink of [0, 1]) for (const left of rig.left(uplink)) this.#judgeOutside(left, uplink);
-      for (const left of rig.left(-1)) this.#judgeInside(left);
+      for (const uplink of [0, 1]) {
+        const { four, six } = takeLeft(rig, uplink);
+        for (const left of four) this.#judgeOutside(left, uplink);
+        for (const left of six) this.#judgeOutside6(left, uplink);
+      }
+      const { four, six } = takeLeft(rig, -1);
+      for (const left of [...four, ...six]) this.#judgeInside(left);
     }
     this.#shake();
   }
@@ -134,27 +154,39 @@ export class Mayhem {
     this.#packets.remember(left, uplink);
     this.#judge(left, links[uplink]!);
     const isQuery = left.protocol === ICMP && left.type !== 3 && left.type !== 11 && left.type !== 12;
-    const port = isQuery ? left.identifier : left.sourcePort;
     if (left.offset > 0 || (!isQuery && left.protocol !== TCP && left.protocol !== UDP)) return;
-    const isOurs = port >= firstPort && port < firstPort + ports;
+    const port = isQuery ? left.identifier : left.sourcePort;
     const isForwarded = forwards.some((forward) => port >= forward.firstPort && port <= forward.lastPort);
-    assert.ok(isOurs || (isForwarded && !isQuery), `a packet left with the port ${port}`);
+    assert.ok(isOurs(port) || (isForwarded && !isQuery), `a packet left with the port ${port}`);
   }
 
-  #judgeInside(left: Left): void {
+  #judgeOutside6(left: Left6, uplink: number): void {
+    this.left++;
+    this.left6++;
+    this.#packets6.remember(left, uplink);
+    this.#judge(left, links[uplink]!);
+    const isEcho = left.protocol === ICMPV6 && left.type >= 128;
+    if ((left.fragment?.offset ?? 0) > 0 || (!isEcho && left.protocol !== TCP && left.protocol !== UDP)) return;
+    const port = isEcho ? left.identifier : left.sourcePort;
+    assert.ok(isOurs(port), `a packet left with the port ${port}`);
+  }
+
+  #judgeInside(left: Left | Left6): void {
     this.left++;
     this.#judge(left, 0);
-    assert.ok(
-      this.#insiders.has(left.destination) || left.source === errorSource,
-      `a packet for ${left.destination} went inside`,
-    );
+    const isInsider = this.#insiders.has(addressOf(left.bytes, "destination"));
+    assert.ok(isInsider, `a packet for ${left.destination} went inside`);
   }
 
-  #judge(left: Left, linkBytes: number): void {
+  #judge(left: Left | Left6, linkBytes: number): void {
     checkVnet(left, linkBytes);
-    if (!this.#isWhole || left.moreFragments || left.offset > 0) return;
-    if (left.protocol !== TCP && left.protocol !== UDP && left.protocol !== ICMP) return;
-    const finished = (left.vnet.flags & 1) === 0 ? left : parse(finishPartial(left.bytes));
+    const isPartial = (left.vnet.flags & 1) !== 0;
+    if (!this.#isWhole || !hasChecksum(left)) return;
+    const finished = !isPartial
+      ? left
+      : "l4" in left
+        ? parse6(finishPartial6(left.bytes))
+        : parse(finishPartial(left.bytes));
     assert.ok(finished.checksumOk, `a packet of protocol ${left.protocol} left with a wrong checksum`);
   }
 
@@ -169,8 +201,29 @@ export class Mayhem {
     else if (dice < 10) this.#first.setUplink(uplink, { mtu: packets.pick([68, 576, 1280, 1500, 9000, 65_535]) });
     else if (dice < 12)
       this.#first.setUplink(uplink, { address: packets.pick([uplinkAddresses[uplink]!, `203.0.113.${90 + uplink}`]) });
-    else if (dice < 14) this.#first.steerTo(packets.pick([0, 1, noUplink]));
-    else if (dice < 20) this.#first.steerTo((hash) => hash % 2);
+    else if (dice < 13) this.#first.setUplink(uplink, { ready6: packets.below(4) === 0 ? 0 : 1 });
+    else if (dice < 14) {
+      const usual = uplinkAddresses6[uplink]!;
+      this.#first.setUplink(uplink, { address6: packets.pick([usual, usual, usual, `2001:db8:9${uplink}::9`, ""]) });
+    } else if (dice < 16) this.#first.steerTo(packets.pick([0, 1, noUplink]));
+    else if (dice < 22) this.#first.steerTo((hash) => hash % 2);
     for (const rig of this.rigs) rig.nowMs += passedMs;
   }
+}
+
+/** The bytes of an end's address in hexadecimal, as far as the packet has them. */
+function addressOf(bytes: Uint8Array, end: "source" | "destination"): string {
+  const [at, length] = bytes[0]! >>> 4 === 6 ? [8, 16] : [12, 4];
+  const from = end === "source" ? at : at + length;
+  return Buffer.from(bytes.subarray(from, from + length)).toString("hex");
+}
+
+/** Whether a packet is whole and of a protocol whose checksum is known here. */
+function hasChecksum(left: Left | Left6): boolean {
+  if ("l4" in left) return left.fragment === null && [TCP, UDP, ICMPV6].includes(left.protocol);
+  return !left.moreFragments && left.offset === 0 && [TCP, UDP, ICMP].includes(left.protocol);
+}
+
+function isOurs(port: number): boolean {
+  return port >= firstPort && port < firstPort + ports;
 }

@@ -5,13 +5,18 @@
 import { type Forward, findForward } from "../../src/tables/forwards.ts";
 import { steer } from "../../src/tables/steering-hash.ts";
 import { ICMP, TCP, UDP } from "../support/packets.ts";
+import { ICMPV6 } from "../support/packets6.ts";
 
 const queryTypes = [8, 0, 13, 14];
 const errorTypes = [3, 4, 5, 11, 12];
+const ipv6HeaderBytes = 40;
+const echoTypes6 = [128, 129];
+const errorTypes6 = [1, 2, 3, 4];
 
 export function ownerInside(bytes: Uint8Array, workers: number): number {
   try {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (view.getUint8(0) >>> 4 === 6) return steer6(portOf6(view, true), workers);
     const source = view.getInt32(12);
     const protocol = view.getUint8(9);
     if (!hasPorts(protocol)) return 0;
@@ -33,6 +38,7 @@ export function ownerInside(bytes: Uint8Array, workers: number): number {
 export function ownerOutside(bytes: Uint8Array, uplink: number, workers: number, forwards: readonly Forward[]): number {
   try {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (view.getUint8(0) >>> 4 === 6) return Math.max(portOf6(view, false), 0) % workers;
     const protocol = view.getUint8(9);
     if ((view.getUint16(6) & 0x1fff) !== 0 || !hasPorts(protocol)) return 0;
     const l4 = (view.getUint8(0) & 15) * 4;
@@ -59,6 +65,29 @@ function ownerOfPort(
   const forward = findForward(forwards, uplink, protocol, port);
   if (forward === undefined) return port % workers;
   return steer(forward.to, forward.toPort + port - forward.firstPort, workers);
+}
+
+/**
+ * The port that names the owner of an IPv6 packet, where it stands directly after the fixed header, else -1: the near one of
+ * a packet from the inside, the far one from outside; of an error, that of the packet it quotes, which went the other way.
+ */
+function portOf6(view: DataView, isFromInside: boolean): number {
+  const protocol = view.getUint8(6);
+  const sourceAt = isFromInside ? 0 : 2;
+  if (protocol === TCP || protocol === UDP) return view.getUint16(ipv6HeaderBytes + sourceAt);
+  if (protocol !== ICMPV6) return -1;
+  const type = view.getUint8(ipv6HeaderBytes);
+  if (echoTypes6.includes(type)) return view.getUint16(ipv6HeaderBytes + 4);
+  if (!errorTypes6.includes(type)) return -1;
+  const quotedAt = ipv6HeaderBytes + 8;
+  const quoted = view.getUint8(quotedAt + 6);
+  const quotedL4 = quotedAt + ipv6HeaderBytes;
+  if (quoted === ICMPV6) return view.getUint16(quotedL4 + 4);
+  return quoted === TCP || quoted === UDP ? view.getUint16(quotedL4 + 2 - sourceAt) : -1;
+}
+
+function steer6(port: number, workers: number): number {
+  return port < 0 ? 0 : steer(0, port, workers);
 }
 
 function quotedIn(view: DataView, l4: number) {

@@ -7,7 +7,6 @@ import { firstPort, type Left, uplinkAddresses } from "../path/rig.ts";
 import {
   ACK,
   addressNumber,
-  addressText,
   concat,
   DCCP,
   ESP,
@@ -267,11 +266,6 @@ export class Packets {
   #anyLeft(uplink: number): Left | undefined {
     return this.#left[uplink]![this.below(remembered)];
   }
-}
-
-/** The source of a packet, or "" when it is too short to have one. */
-export function sourceOf(bytes: Uint8Array): string {
-  return bytes.length < 20 ? "" : addressText(bytes.subarray(12, 16));
 }
 
 function plain(bytes: Uint8Array): Made {

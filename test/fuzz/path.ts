@@ -29,7 +29,7 @@ export function runPath({ seed, packets, workers }: PathOptions): void {
     const grown = sendPackets(mayhem, seed, Math.ceil(packets / modes.length));
     const seconds = (performance.now() - began) / 1000;
     console.log(
-      `path: ${mayhem.made} packets, ${mayhem.left} left again, ${mayhem.mails} times mail, ${Object.keys(mayhem.drops).length} kinds of drop, ` +
+      `path: ${mayhem.made} packets, ${mayhem.left} left again (${mayhem.left6} of IPv6 by an uplink), ${mayhem.mails} times mail, ${Object.keys(mayhem.drops).length} kinds of drop, ` +
         `heap ${grown >= 0 ? "+" : ""}${grown} bytes, ${seconds.toFixed(0)} s; workers ${count}, filtering ${name}, seed ${seed}`,
     );
   }
