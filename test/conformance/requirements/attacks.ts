@@ -82,7 +82,7 @@ export const packets: Section = {
     {
       source: "RFC 1122, section 3.2.1.3; RFC 6890",
       requirement: "Sources in 0/8, 127/8, multicast, broadcast or class E: drop.",
-      kernel: "Martians, dropped.",
+      kernel: "Martians, dropped, but for class E.",
       ours: "yes",
       tests: ["path/malformed > sources that no host may have are dropped"],
     },
@@ -97,9 +97,11 @@ export const packets: Section = {
       source: "BCP 38",
       requirement: "A LAN source that is not in the LAN: drop.",
       kernel: "With a strict rp_filter.",
-      ours: "no",
-      note: "It is translated like any other, so that it does no harm outside; the router's rp_filter decides.",
-      tests: [],
+      ours: "yes",
+      tests: [
+        "path/foreign-source > from a network that is not inside is dropped by name, and opens nothing",
+        "path/foreign-source > from the LAN, a network behind it and the machine itself leaves",
+      ],
     },
     {
       source: "RFC 4953 (LAND)",
@@ -129,7 +131,7 @@ export const packets: Section = {
     {
       source: "RFC 1812, section 5.2.7.2",
       requirement: "ICMP redirect: drop.",
-      kernel: "Translated and forwarded when it quotes a flow.",
+      kernel: "Drops it about a translated flow.",
       ours: "yes",
       tests: [
         "path/icmp-errors > redirects and source quenches, which concern one link only or nobody, are dropped both ways",
@@ -150,6 +152,7 @@ export const packets: Section = {
       tests: [
         "path/malformed > is dropped: %s",
         "path/malformed > is dropped: offloads of a fragment, which no card could do",
+        "fuzz/fuzz > takes what the fuzzer makes of them",
       ],
     },
     {
@@ -174,6 +177,7 @@ export const resources: Section = {
       ours: "yes",
       tests: [
         "path/limits > has no more than its share of flows, and the others are not touched",
+        "path/isolation > costs the other hosts no flow and no new connection",
         "netns/traffic/scarcity > a host's share of flows ends its own new flows and nobody else's",
       ],
     },
@@ -181,9 +185,11 @@ export const resources: Section = {
       source: "RFC 4987",
       requirement: "The unanswered are evicted first; existing flows survive a SYN flood.",
       kernel: "Evicts what is not assured when its table is full.",
-      ours: "partly",
-      note: "Connections that are over give way, least recently used first. An unanswered one lives for its 4 minutes within its host's share.",
+      ours: "yes",
       tests: [
+        "path/isolation > costs the other hosts no flow and no new connection",
+        "path/isolation > its own oldest unanswered one gives way, and none that is answered",
+        "path/isolation > visitors that never complete a handshake take no more than the share of the host that they ask for",
         "path/limits > refuses new flows by name, and those it has go on",
         "path/limits > takes the row of the connection that has been over longest",
       ],

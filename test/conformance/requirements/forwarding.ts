@@ -157,6 +157,7 @@ export const forwarding: Section = {
         "path/tcp-windows > cannot end a connection by a RST %i bytes off",
         "path/tcp-windows > cannot restart one by a SYN out of the window, nor change how its windows are read",
         "path/filtering > is not ended by a RST out of its window",
+        "netns/nat/tcp > outlives a reset that does not fit its window",
       ],
     },
   ],

@@ -79,8 +79,8 @@ export const timeouts: Section = {
       requirement:
         "The kernel's own: established 5 d; syn_sent, fin_wait, time_wait 120 s; syn_recv, close_wait 60; last_ack 30; close 10; udp 30/120; icmp 30; generic 600; gre 30/180. Ours default to the RFCs' floors where those are lower, and all are configurable.",
       kernel: "As said.",
-      ours: "partly",
-      note: "established 2 h 4 min, transitory 4 min, UDP 5 min, ICMP 60 s: configurable. Protocols without ports 10 min: fixed.",
+      ours: "yes",
+      note: "established 2 h 4 min, transitory 4 min, UDP 5 min, ICMP 60 s, others 10 min.",
       tests: [
         "unit/control/config > needs nothing but uplinks, and has every default filled in",
         "unit/control/config > gives back what it says",

@@ -23,6 +23,7 @@ export const sessions: Section = {
       tests: [
         "path/lifetime > a connection that %s has reset stays for the transitory timeout, so that a forged reset ends nothing at once",
         "path/isolation > leaves a flow that others do not get, however short ports are, and that goes on when its remote does",
+        "path/isolation > leaves a flow that others do not get, however short ports are, and that goes on when its remote does",
         "path/tcp-windows > cannot end a connection by a RST %i bytes off",
       ],
     },

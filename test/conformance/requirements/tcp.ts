@@ -23,6 +23,8 @@ export const tcp: Section = {
         "path/tcp-windows > has nothing of it marked, whatever loses, repeats and reorders its segments before they get here",
         "path/tcp-windows > may send again what got lost behind us, all of a window back, and acknowledge it again",
         "path/tcp-windows > may be followed by another on the same ports once it is over (%s), with any numbers",
+        "netns/nat/tcp > of which either side has closed its half carries the other's long after",
+        "conformance/tcp-states > every event in every state leads where nf_conntrack goes, but for the differences that are listed",
       ],
     },
     {
@@ -33,6 +35,7 @@ export const tcp: Section = {
       tests: [
         "path/lifetime > a simultaneous open is let through and established (RFC 5382, REQ-2)",
         "path/tcp-windows > may be opened from both ends at once (RFC 5382, REQ-2)",
+        "netns/nat/tcp > comes about when both ends begin at once and their SYNs cross",
       ],
     },
     {
@@ -44,6 +47,7 @@ export const tcp: Section = {
       note: "Never answered (REQ-4a: the policy is silence).",
       tests: [
         "path/filtering > an unsolicited SYN is met with silence, and the inside's own SYN, shortly after, opens the connection (RFC 5382, REQ-4)",
+        "netns/nat/tcp > comes about when the other end's SYN came first, unasked: it hears nothing for six seconds, and then a SYN",
         "netns/control/firewall > keeps the router's stack silent on translated ports, and lets it answer on others",
       ],
     },
@@ -76,7 +80,10 @@ export const tcp: Section = {
       requirement: "Hairpinning.",
       kernel: "None.",
       ours: "yes",
-      tests: ["path/hairpin > carries a TCP connection to a forwarded port of our own address"],
+      tests: [
+        "path/hairpin > carries a TCP connection to a forwarded port of our own address",
+        "netns/nat/hairpin > meet by %s at each other's outside endpoints",
+      ],
     },
     {
       source: "RFC 5382 REQ-9",

@@ -10,6 +10,8 @@ export const udp: Section = {
       ours: "yes",
       tests: [
         "path/mapping > shows one outside port to every remote, over UDP, TCP and ping alike",
+        "netns/nat/mapping > of a %s port is one outside endpoint for all remotes",
+        "netns/nat/mapping > of a %s port that two hosts use is an endpoint for each host, for all remotes",
         "path/limits > of UDP are never shared: the next endpoint is refused by name",
       ],
     },
@@ -72,6 +74,7 @@ export const udp: Section = {
         "path/filtering > %s is let in: %s",
         "path/filtering > with address-dependent filtering a host is let in as long as a flow with it lives, and no longer",
         "path/filtering > a port that no mapping has lets nobody in, whoever else has mappings",
+        "netns/nat/mapping > with %s filtering",
       ],
     },
     {
@@ -79,7 +82,10 @@ export const udp: Section = {
       requirement: "Hairpinning, with the outside address and port as the source that the other host sees.",
       kernel: "None.",
       ours: "yes",
-      tests: ["path/hairpin > reaches the other host from the first one's outside endpoint, and the answer comes back"],
+      tests: [
+        "path/hairpin > reaches the other host from the first one's outside endpoint, and the answer comes back",
+        "netns/nat/hairpin > meet by %s at each other's outside endpoints",
+      ],
     },
     {
       source: "RFC 4787 REQ-11",

@@ -17,6 +17,9 @@ const capture = fileURLToPath(new URL("captures/tools.pcap", import.meta.url));
 /** Fewer than the capture's and its mutations' would say that some are missing. */
 const fewestScenes = 3000;
 
+/** Three labs, 12 s where nothing else runs. */
+const patienceMs = 180_000;
+
 const scenes = buildScenes(readCapture(capture), seed);
 
 describe(`${scenes.length} packets and mutants (seed ${seed})`, () => {
@@ -28,7 +31,7 @@ describe(`${scenes.length} packets and mutants (seed ${seed})`, () => {
     plain = await replayed((crossing) => crossing.useKernel(false));
     kernel = await replayed((crossing) => crossing.useKernel(true));
     ours = await replayed(useSluice);
-  });
+  }, patienceMs);
 
   it("of ours, nothing leaves but from the uplink's own address", async ({ annotate }) => {
     await annotate(`sluice: ${leaks(ours)}`);
