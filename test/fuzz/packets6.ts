@@ -68,11 +68,11 @@ export class Packets6 {
 
   #fromInside(): Made {
     const dice = this.#dice;
-    const source = `fd00:10::${1 + dice.below(6)}`;
+    const source = `fd00:10::${1 + dice.below(4)}`;
     const destination = `2001:db8:ff::${1 + dice.below(5)}`;
     const hosts = { source, destination };
     const fields = {
-      ...{ source: `[${source}]:${1 + dice.below(40)}`, destination: `[${destination}]:${dice.pick([53, 80, 443])}` },
+      ...{ source: `[${source}]:${1 + dice.below(20)}`, destination: `[${destination}]:${dice.pick([53, 80, 443])}` },
       ...{
         data: this.#data([0, 1, 11, 100, 1400, 3000]),
         flowLabel: dice.below(2 ** 20),
@@ -85,7 +85,7 @@ export class Packets6 {
           echo6({ ...hosts, data: fields.data, identifier: dice.below(40), type: dice.pick([128, 128, 129]) }),
         );
       case 1: {
-        const bytes = tcp6({ ...fields, flags: ACK, checksum: "partial" });
+        const bytes = tcp6({ ...fields, flags: dice.pick([SYN, ACK]), checksum: "partial" });
         return { bytes, vnet: partialVnet6(bytes, 0, dice.pick([0, 1, 536, 1428])) };
       }
       case 2: {
@@ -108,6 +108,8 @@ export class Packets6 {
         return plain(
           echo6({ source: dice.pick([source, "fe80::1"]), destination: "ff02::1", type: dice.pick(linkTypes) }),
         );
+      case 9:
+        return plain(udp6(fields));
       default:
         return plain(this.#segment(fields, [SYN, SYN, SYN, ACK, ACK, RST, FIN | ACK, SYN | ACK]));
     }
