@@ -1,11 +1,21 @@
 /** A packet costs no heap: neither on a known flow, nor when it opens or ends one, nor when it is dropped. */
 import { GCProfiler, getHeapStatistics } from "node:v8";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { MemoryIO, type MemoryIOOptions } from "../../src/io/memory-io.ts";
 import { queueWords, slotBytes } from "../../src/tables/packet-memory.ts";
 import { counter } from "../../src/tables/shared-state.ts";
 import { ACK, echo, partialVnet, pattern, RST, SYN, tcp, udp } from "../support/packets.ts";
-import { client, Rig, server, uplinkAddresses } from "./rig.ts";
+import {
+  address6Words,
+  echo6,
+  HOP_BY_HOP,
+  icmpError6,
+  padding,
+  partialVnet6,
+  tcp6,
+  udp6,
+} from "../support/packets6.ts";
+import { client, client6, Rig, type RigOptions, server, server6, uplinkAddresses, uplinkAddresses6 } from "./rig.ts";
 
 /** The headers of a packet: all that forwarding changes. */
 const headerWords = 32;
@@ -53,9 +63,9 @@ class ReplayIO extends MemoryIO {
   }
 }
 
-function open(flows = 256): { rig: Rig; io: ReplayIO } {
+function open(flows = 256, more: RigOptions = {}): { rig: Rig; io: ReplayIO } {
   const io = new ReplayIO({ linkHeaderBytes: [14], receiveSlots: 64, scratchSlots: 64 });
-  return { rig: new Rig({ io, flows, flowsPerHost: flows }), io };
+  return { rig: new Rig({ io, flows, flowsPerHost: flows, ...more }), io };
 }
 
 /** Heap bytes that this many turns allocate, collected or not. */
@@ -140,4 +150,61 @@ test("a million packets that open flows, end them, or are dropped", () => {
   expectNoAllocation(rig, 80);
   expect(Object.keys(rig.drops).sort()).toEqual(["tcp-no-flow", "udp-length", "unsolicited"]);
   expect(rig.counter(counter.flowsOpened)).toBeGreaterThan(200_000);
+});
+
+describe.each([
+  ["masqueraded", null],
+  ["with prefixes translated", { words: address6Words("fd00:10::"), length: 48 }],
+])("IPv6, %s:", (_, insidePrefix) => {
+  const more = { hasIpv6: true, insidePrefix };
+  const setPrefix = (rig: Rig) => rig.setUplink(0, { prefix6: "2001:db8:a::/48" });
+
+  test("a million packets of known flows, both ways, with and without offloads and extension headers", () => {
+    const { rig, io } = open(256, more);
+    setPrefix(rig);
+    const destination = `[${server6}]:80`;
+    const connections = Array.from({ length: 8 }, (_, i) => {
+      const source = `[${client6}]:${5000 + i}`;
+      const syn = rig.outOne6(tcp6({ source, destination, flags: SYN }));
+      const asked = rig.outOne6(udp6({ source, destination }));
+      const pinged = rig.outOne6(echo6({ source: client6, destination: server6, identifier: i + 1 }));
+      return { source, syn, asked, pinged, i };
+    });
+    for (const { source, syn, asked, pinged, i } of connections) {
+      const segment = { data: pattern(20_000), flags: ACK, checksum: "partial" } as const;
+      const out = tcp6({ ...segment, source, destination });
+      const back = tcp6({ ...segment, source: destination, destination: `[${syn.source}]:${syn.sourcePort}` });
+      rig.injectInside(out, partialVnet6(out, 0, 1400));
+      rig.injectUplink(0, back, partialVnet6(back, 14, 1400));
+      rig.injectInside(udp6({ source, destination, data: pattern(100), extensions: [padding(HOP_BY_HOP)] }));
+      rig.injectUplink(0, udp6({ source: destination, destination: `[${asked.source}]:${asked.sourcePort}` }));
+      rig.injectInside(echo6({ source: client6, destination: server6, identifier: i + 1 }));
+      const { source: mapped, identifier } = pinged;
+      rig.injectUplink(0, echo6({ source: server6, destination: mapped, type: 129, identifier }));
+    }
+    io.record();
+    expectNoAllocation(rig, 48);
+    expect(rig.drops).toEqual({});
+    expect(rig.openFlows).toBe(24);
+  });
+
+  test("a million packets that open flows, end them, are errors, or are dropped", () => {
+    const { rig, io } = open(8, more);
+    setPrefix(rig);
+    const destination = `[${server6}]:80`;
+    for (let i = 0; i < 12; i++) {
+      const source = `[fd00:10::${i + 1}]:5000`;
+      rig.injectInside(tcp6({ source, destination, flags: SYN }));
+      rig.injectInside(tcp6({ source, destination, flags: RST }));
+      rig.injectInside(udp6({ source, destination, length: 3 }));
+      rig.injectInside(tcp6({ source: `[${client6}]:1`, destination, flags: ACK }));
+      rig.injectUplink(0, udp6({ source: destination, destination: `[${uplinkAddresses6[0]}]:${i + 1}` }));
+      const quoted = udp6({ source: `[${uplinkAddresses6[0]}]:9`, destination, data: pattern(8) });
+      rig.injectUplink(0, icmpError6({ source: server6, destination: uplinkAddresses6[0]!, type: 1, quoted }));
+    }
+    io.record();
+    expectNoAllocation(rig, 72);
+    expect(Object.keys(rig.drops).sort()).toEqual(["icmp-error-no-flow", "tcp-no-flow", "udp-length", "unsolicited"]);
+    expect(rig.counter(counter.flowsOpened)).toBeGreaterThan(150_000);
+  });
 });
