@@ -10,7 +10,7 @@ import type { FlowTable } from "../tables/flow-table.ts";
 import { PortPool, portSlice } from "../tables/port-pool.ts";
 import { protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 
-/** How many ports in use are tried before TCP gives up sharing one. */
+/** How many ports in use are tried before TCP gives up sharing one: with 3/4 of them taken for the remote, one search of a hundred finds none. */
 const shareTries = 16;
 /** How many unused ports, or closed flows ended for theirs, are tried before giving up. */
 const takeTries = 4;
@@ -64,8 +64,12 @@ export class Ports {
   /** A TCP port of somebody else's, towards other remotes than this; 0 when none was found. */
   share(remote: number, address: number, ports: number): number {
     const slice = this.#slice;
-    let at = Math.floor(this.#random() * slice.length);
-    for (let tries = 0; tries < shareTries; tries++, at = (at + 1) % slice.length) {
+    const { length } = slice;
+    let at = Math.floor(this.#random() * length);
+    // A step of its own for every search: taken ports in a row would grow into longer rows, where searches end in vain.
+    let step = 1 + Math.floor(this.#random() * (length - 1));
+    while (greatestCommonDivisor(step, length) !== 1) step++;
+    for (let tries = 0; tries < shareTries; tries++, at = (at + step) % length) {
       if (this.isFree(remote, address, ports, slice[at]!, protocolTcp)) return slice[at]!;
     }
     return 0;
@@ -86,4 +90,8 @@ export class Ports {
     const which = protocol === protocolTcp ? 0 : protocol === protocolUdp ? 1 : 2;
     return this.#pools[uplink * 3 + which]!;
   }
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }

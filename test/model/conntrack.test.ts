@@ -541,7 +541,7 @@ test.each([1, 2].flatMap((seed) => modes.map((mode) => ({ seed, ...mode }))))(
   "conntrack does what the model says (seed $seed, endpoint-independent $independent, filtering $name)",
   ({ seed, independent, mode }) => {
     const subject = new Subject(seed, independent, mode);
-    for (let i = 0; i < 4000; i++) {
+    for (let i = 0; i < 6000; i++) {
       try {
         subject.step();
       } catch (error) {
