@@ -76,8 +76,11 @@ function checkUplink(
   link: LinkRow,
   system: SystemState,
 ): void {
-  const { state, reason } = describeUplink(uplink, system, null);
+  const { state, reason, ipv6 } = describeUplink(uplink, system, null);
   if (state === "down") reader.warning([...path, "interface"], `the uplink is down at present: ${reason}`);
+  // Who says nothing about IPv6 does not ask for it either.
+  if (ipv6.state === "down" && Object.keys(uplink.ipv6 ?? {}).length > 0)
+    reader.warning([...path, "ipv6"], `IPv6 on the uplink is down at present: ${ipv6.reason}`);
   const networks = networksOf(link);
   if (uplink.gateway === undefined || networks.length === 0 || link.flags.includes("POINTOPOINT")) return;
   const gateway = parseIpv4(uplink.gateway)!;

@@ -9,6 +9,7 @@ import { CommandError, run } from "./command.ts";
 import { readLocalPortRange } from "./config-system.ts";
 import type { Config } from "./config-types.ts";
 import { type NativeProbe, nativeProbe } from "./native-probe.ts";
+import { checkIpv6Settings } from "./requirements-ipv6.ts";
 
 export interface Requirement {
   name: string;
@@ -164,7 +165,7 @@ function checkSettings(config: Config): Requirement[] {
           ),
     );
   }
-  items.push(checkLocalPortRange(config), checkListeners(config));
+  items.push(...checkIpv6Settings(config), checkLocalPortRange(config), checkListeners(config));
   return items;
 }
 

@@ -46,6 +46,33 @@ async function problems(config: string, more = ""): Promise<string[]> {
   return (await sluice("check", config, more)).stderr.trim().split("\n");
 }
 
+describe("IPv6", () => {
+  const addressed = "ip addr add 2001:db8:1::2/64 dev wan0 nodad; ip -6 route add default via fe80::1 dev wan0";
+  const forwarding = "sysctl -qw net.ipv6.conf.all.forwarding=1";
+
+  it("is asked about by doctor where an uplink has it", async () => {
+    expect((await sluice("doctor", good)).stdout).not.toContain("net.ipv6");
+    const off = await sluice("doctor", good, addressed);
+    expect(off.stdout).toMatch(/^note .*net.ipv6.conf.all.forwarding: 0: no IPv6 from steer.interfaces is forwarded/m);
+    const deaf = await sluice("doctor", good, `${addressed}; ${forwarding}`);
+    expect(deaf.stdout).toMatch(/net.ipv6.conf.wan0.accept_ra: 1: router advertisements are ignored/);
+    const fine = await sluice("doctor", good, `${addressed}; ${forwarding}; sysctl -qw net.ipv6.conf.wan0.accept_ra=2`);
+    expect(fine.stdout).toMatch(/^ok {4}net.ipv6.conf.all.forwarding: 1$/m);
+    expect(fine.stdout).not.toContain("accept_ra");
+    const without = good.replace("wan0 }", "wan0, ipv6: false }");
+    expect((await sluice("doctor", without, addressed)).stdout).not.toContain("net.ipv6");
+  });
+
+  it("is missed by check only where the configuration says something about it", async () => {
+    const asking = (ipv6: string) => good.replace("wan0 }", `wan0, ipv6: ${ipv6} }`);
+    expect((await sluice("check", asking("true"))).stderr).toBe("");
+    expect(await problems(asking("{ address: '2001:db8:1::3' }"), addressed)).toEqual([
+      expect.stringContaining("IPv6 on the uplink is down at present: address 2001:db8:1::3 is not on wan0"),
+    ]);
+    expect(await sluice("check", asking("{ address: '2001:db8:1::2' }"), addressed)).toMatchObject({ stderr: "" });
+  });
+});
+
 describe("check against the machine", () => {
   it("finds nothing wrong where everything is there", async () => {
     expect(await sluice("check", good)).toEqual({ status: 0, stdout: "sluice.yaml: no problems\n", stderr: "" });
