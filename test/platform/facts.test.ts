@@ -8,6 +8,7 @@ describe("the kernel", () => {
   fact("gives an uplink's packet to the socket that its NAT port names, fragments put together", "fanout-port.ts");
   fact("hands an uplink's socket what the translator needs and nothing else", "receive-filter.ts");
   fact("shows packets to the socket that an nft ingress chain keeps from the stack", "tap-before-nft.ts");
+  fact("is told the protocol of every packet on a link without a MAC header", "link-without-mac.ts");
   fact("hands over and takes back super-packets with partial checksums", "super-packets.ts");
   fact("takes a TUN and its routes away with its last descriptor, and lets nobody join it", "tun-lifetime.ts");
 });
