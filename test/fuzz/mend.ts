@@ -2,7 +2,10 @@
  * Checksums made right. A fuzzer does not guess them, so an input says whether its own are to be mended: the code behind the
  * check is then reached, and the check itself by the inputs that do not ask for it. What is too short is left as it is.
  */
-import { addressText, ICMP, internetChecksum, layer4Checksum, TCP, UDP, words } from "../support/packets.ts";
+import { addressText, concat, ICMP, internetChecksum, layer4Checksum, TCP, UDP, words } from "../support/packets.ts";
+import { ICMPV6 } from "../support/packets6.ts";
+
+const ipv6HeaderBytes = 40;
 
 /** Of an IPv4 header at the beginning of `bytes`. */
 export function mendHeader(bytes: Uint8Array): void {
@@ -31,6 +34,18 @@ export function mendPorts(bytes: Uint8Array): void {
   const [source, destination] = [addressText(bytes.subarray(12, 16)), addressText(bytes.subarray(16, 20))];
   payload.set([0, 0], field);
   payload.set(words(layer4Checksum(payload, bytes[9]!, source, destination) || 0xffff), field);
+}
+
+/** Of TCP, UDP and ICMPv6 in a packet of IPv6, without extension headers. */
+export function mendLayer4Of6(bytes: Uint8Array): void {
+  if (bytes.length < ipv6HeaderBytes || bytes[0]! >>> 4 !== 6) return;
+  const payload = bytes.subarray(ipv6HeaderBytes, ipv6HeaderBytes + ((bytes[4]! << 8) | bytes[5]!));
+  const protocol = bytes[6]!;
+  const field = protocol === TCP ? 16 : protocol === UDP ? 6 : protocol === ICMPV6 ? 2 : -1;
+  if (field < 0 || payload.length < field + 2) return;
+  payload.set([0, 0], field);
+  const pseudoHeader = concat(bytes.subarray(8, ipv6HeaderBytes), words(0, payload.length, 0, protocol));
+  payload.set(words(internetChecksum(concat(pseudoHeader, payload)) || 0xffff), field);
 }
 
 /** The header of the packet that an ICMP error quotes; mend the error afterwards. */

@@ -1,7 +1,7 @@
 /** What is fuzzed, by name: a module each in targets/. */
 import type { Target } from "./engine.ts";
 
-export const targetNames = ["icmp", "mss", "fragments", "vnet", "config", "control"] as const;
+export const targetNames = ["decode", "icmp", "icmp6", "mss", "fragments", "vnet", "config", "control"] as const;
 
 export interface TargetModule {
   fuzz: Target;

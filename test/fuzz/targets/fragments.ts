@@ -31,7 +31,7 @@ export function fuzz(input: Uint8Array): void {
     if (which & 1) stage.injectUplink(0, piece);
     else stage.injectInside(piece);
     stage.run();
-    for (const { uplink, left } of everything(stage)) for (const each of left) check(each, uplink, sent);
+    for (const { uplink, four } of everything(stage)) for (const left of four) check(left, uplink, sent);
   }
   clear(stage);
 }

@@ -25,7 +25,7 @@ import {
   words,
 } from "../../support/packets.ts";
 import { mendHeader, mendIcmp, mendQuoted } from "../mend.ts";
-import { everything, openStage } from "../stage.ts";
+import { everything, openStage, runOne } from "../stage.ts";
 
 const stage = open();
 const outgoing = sendAll(stage);
@@ -38,13 +38,17 @@ export function fuzz(input: Uint8Array): void {
   if (how & 4) mendIcmp(packet);
   if (how & 8) mendHeader(packet);
   // Only errors: nothing else must change the flows, so that every input finds the same.
-  if (packet.length < 21 || packet[9] !== ICMP || ![3, 11, 12].includes(packet[(packet[0]! & 15) * 4]!)) return;
+  if (
+    packet.length < 21 ||
+    packet[0]! >>> 4 !== 4 ||
+    packet[9] !== ICMP ||
+    ![3, 11, 12].includes(packet[(packet[0]! & 15) * 4]!)
+  )
+    return;
   const before = stage.openFlows;
-  if (how & 1) stage.injectInside(packet);
-  else stage.injectUplink(0, packet);
-  stage.run();
+  runOne(stage, how & 1 ? -1 : 0, packet);
   assert.equal(stage.openFlows, before);
-  for (const { uplink, left } of everything(stage)) for (const each of left) check(each, packet, uplink);
+  for (const { uplink, four } of everything(stage)) for (const left of four) check(left, packet, uplink);
 }
 
 /** That `after` is `before` with one address and port of the flow's put for the other, and is right. */
@@ -56,6 +60,7 @@ function check(after: Left, before: Uint8Array, uplink: number): void {
   const quotedAt = after.headerBytes + 8;
   const quoted = after.bytes.subarray(quotedAt);
   const quotedHeader = (quoted[0]! & 15) * 4;
+  assert.ok(quoted.length >= quotedHeader + 8, "as much is quoted as tells the flow");
   assert.equal(internetChecksum(quoted.subarray(0, quotedHeader)), 0, "the quoted header's checksum is right");
 
   const isInbound = uplink < 0;
@@ -113,7 +118,13 @@ export function seeds(): Uint8Array[] {
     echo({ source: server, destination: client, identifier: 77, type: 0 }),
   ].map((quoted) => icmpError({ source: client, destination: server, type: 3, code: 3, quoted }));
   const from = (how: number) => (packet: Uint8Array) => concat(Uint8Array.of(how), packet);
-  return [...outside.map(from(0)), ...outside.map(from(14)), ...inside.map(from(1)), ...inside.map(from(15))];
+  return [
+    ...outside.map(from(0)),
+    ...outside.map(from(12)),
+    ...outside.map(from(14)),
+    ...inside.map(from(1)),
+    ...inside.map(from(15)),
+  ];
 }
 
 function range(from: number, length: number, offset = 0): number[] {
