@@ -1,6 +1,6 @@
 /**
  * Coverage-guided fuzzing: an input that takes a branch for the first time, or markedly more often than any before, is kept,
- * and new inputs are made by changing those that were kept. What AFL does, in a hundred lines: counts in buckets, stacked changes, a dictionary
+ * and new inputs are made by changing those that were kept and those that were given. What AFL does, in a hundred lines: counts in buckets, stacked changes, a dictionary
  * of what stands in the code; no forks, no schedule by energy, no following of comparisons.
  *
  * Everything follows from the seed and the inputs to start from, so a failure comes again with the same seed.
@@ -53,6 +53,8 @@ export async function fuzzLoop(options: FuzzOptions): Promise<FuzzResult> {
   const random = randomFrom(seed);
   const seen = new Uint8Array(coverage.counters.length);
   const kept: Uint8Array[] = [];
+  // What is made by hand is worth changing even where it takes the branches of others.
+  const pool = [new Uint8Array(), ...corpus];
   let runs = 0;
 
   const run = async (input: Uint8Array): Promise<void> => {
@@ -66,13 +68,15 @@ export async function fuzzLoop(options: FuzzOptions): Promise<FuzzResult> {
     } catch (error) {
       throw new FuzzFailure(input, runs, error);
     }
-    if (isNew(coverage, seen, takenOnly)) kept.push(input);
+    if (!isNew(coverage, seen, takenOnly)) return;
+    kept.push(input);
+    pool.push(input);
   };
 
   for (const input of [new Uint8Array(), ...[...corpus].sort((a, b) => a.length - b.length)]) await run(input);
   const mutator = new Mutator(random, coverage.words, mostBytes);
   while (goesOn(runs))
-    for (let i = 0; i < askEvery; i++) await run(mutator.change(pick(kept, random), pick(kept, random)));
+    for (let i = 0; i < askEvery; i++) await run(mutator.change(pick(pool, random), pick(pool, random)));
   const taken = seen.reduce((sum, buckets) => sum + (buckets === 0 ? 0 : 1), 0);
   return { runs, taken, branches: coverage.size(), kept };
 }
@@ -101,7 +105,7 @@ function bucketOf(count: number): number {
 }
 
 /** Half the time one of the latest quarter: what was found last is where there is more to find. */
-function pick(kept: readonly Uint8Array[], random: () => number): Uint8Array {
-  const from = random() < 0.5 ? 0 : Math.floor(kept.length * 0.75);
-  return kept[from + Math.floor(random() * (kept.length - from))]!;
+function pick(pool: readonly Uint8Array[], random: () => number): Uint8Array {
+  const from = random() < 0.5 ? 0 : Math.floor(pool.length * 0.75);
+  return pool[from + Math.floor(random() * (pool.length - from))]!;
 }
