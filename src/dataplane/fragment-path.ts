@@ -2,16 +2,20 @@
  * What becomes of fragments. The first one is forwarded like any packet and its flow remembered;
  * later ones follow it, before or after; with several workers, the kernel brings all outbound
  * fragments of a source to one worker, which passes them on to the owner of the endpoint.
+ *
+ * No part of a datagram passes twice, so that none can be overwritten where it is put together. A repeated first
+ * begins its datagram anew: with 16 bits of identification it may well be another one.
  */
 import { packetWord } from "../tables/batch.ts";
 import { type FlowTable, flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
 import { vnetBytes } from "../tables/packet-memory.ts";
 import { steer } from "../tables/steering-hash.ts";
-import { hasPorts, ipv4 } from "../wire/ipv4.ts";
+import { fragmentOffsetMask, hasPorts, headerBytes, ipv4 } from "../wire/ipv4.ts";
 import { clearVnetHeader } from "../wire/vnet.ts";
 import type { Egress } from "./egress.ts";
 import { flowFlag } from "./flow-state.ts";
-import { Fragments } from "./fragments.ts";
+import { FragmentRanges } from "./fragment-ranges.ts";
+import { entryWords, Fragments, knownCapacity } from "./fragments.ts";
 import { setAddress, setIdentification } from "./masquerade.ts";
 import { fromInside, type PostOffice } from "./post-office.ts";
 import { verdict } from "./verdict.ts";
@@ -31,6 +35,7 @@ export interface FragmentEvents {
 
 export class FragmentPath {
   readonly #fragments = new Fragments();
+  readonly #ranges = new FragmentRanges(knownCapacity);
   readonly #flows: FlowTable;
   readonly #egress: Egress;
   readonly #worker: number;
@@ -77,14 +82,16 @@ export class FragmentPath {
     const { memory, view } = this.#egress;
     // The first fragment has been rewritten by now: the others take over its identification.
     const identification = view.getUint16(rows[p + packetWord.at]! + ipv4.identification);
-    this.#fragments.learn(source, destination, datagram, value, identification, nowMs);
+    const known = this.#fragments.learn(source, destination, datagram, value, identification, nowMs);
+    this.#ranges.reset(known / entryWords);
+    this.#pass(known, rows[p + packetWord.at]!, rows[p + packetWord.length]!);
     while (this.#fragments.waiting > 0) {
       const to = this.#egress.takeScratch();
       // Without a slot the rest waits on, and is counted when its time is over.
       if (to === 0) return;
       const length = this.#fragments.release(memory, to, source, destination, datagram, nowMs);
       if (length === 0) return;
-      const result = this.#follow(value, identification, to, length, source, destination);
+      const result = this.#follow(known, to, length, source, destination);
       if (result !== verdict.forward) this.#drop(result);
     }
   }
@@ -97,22 +104,25 @@ export class FragmentPath {
     const destination = rows[p + packetWord.destination]!;
     const datagram = datagramOf(rows, p, way);
     const known = this.#fragments.find(source, destination, datagram, nowMs);
-    if (known >= 0) {
-      const identification = this.#fragments.identification(known);
-      return this.#follow(this.#fragments.value(known), identification, at, length, source, destination);
-    }
-    return this.#fragments.hold(this.#egress.memory, at, length, source, destination, datagram, nowMs);
+    if (known < 0) return this.#fragments.hold(this.#egress.memory, at, length, source, destination, datagram, nowMs);
+    return this.#follow(known, at, length, source, destination);
   }
 
-  #follow(
-    value: number,
-    identification: number,
-    at: number,
-    length: number,
-    source: number,
-    destination: number,
-  ): number {
+  /** Notes which part of its datagram a fragment is, and returns the verdict: no part passes twice. */
+  #pass(known: number, at: number, length: number): number {
+    const { view } = this.#egress;
+    const from = view.getUint16(at + ipv4.fragment) & fragmentOffsetMask;
+    const bytes = length - headerBytes(view, at);
+    return this.#ranges.add(known / entryWords, from, from + Math.max(1, (bytes + 7) >>> 3));
+  }
+
+  /** `known`: the entry of its datagram. */
+  #follow(known: number, at: number, length: number, source: number, destination: number): number {
+    const value = this.#fragments.value(known);
+    // Its owner knows what has passed.
     if (value < 0) return this.#mail(-value - 1, at, length);
+    const part = this.#pass(known, at, length);
+    if (part !== verdict.forward) return part;
     const words = this.#flows.words;
     const row = (value >>> 1) * flowWords;
     const outside = words[row + flowWord.outside]!;
@@ -127,7 +137,7 @@ export class FragmentPath {
       if (!this.#egress.maySend(outside & 0xff, words[row + flowWord.mapped]!)) return verdict.uplinkNotReady;
       this.#count(row, outside & 0xff, original, length);
       setAddress(view, at, ipv4.source, words[row + flowWord.mapped]!);
-      setIdentification(view, at, identification);
+      setIdentification(view, at, this.#fragments.identification(known));
       if ((words[row + flowWord.state]! & flowFlag.turnsBack) !== 0) return this.#turnBack(row, at, length);
       return this.#egress.toUplink(outside & 0xff, at, length, 0, at, noOffload);
     }

@@ -55,7 +55,7 @@ export class Fragments {
     return this.#known[at + entry.identification]!;
   }
 
-  /** Remembers what was decided for a first fragment, and its new identification; a repeated first replaces what was known. `value` is not 0. */
+  /** Remembers what was decided for a first fragment, and its new identification; a repeated first replaces what was known. `value` is not 0. Returns the entry. */
   learn(
     source: number,
     destination: number,
@@ -63,7 +63,7 @@ export class Fragments {
     value: number,
     identification: number,
     nowMs: number,
-  ): void {
+  ): number {
     const known = this.#known;
     let at = 0;
     while (at < known.length && !matches(known, at, source, destination, datagram, nowMs)) at += entryWords;
@@ -73,6 +73,7 @@ export class Fragments {
     }
     write(known, at, source, destination, datagram, nowMs, value);
     known[at + entry.identification] = identification;
+    return at;
   }
 
   /** Keeps a copy of a fragment whose first has not come; the verdict when there is no room for it. */

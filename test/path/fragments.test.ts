@@ -266,20 +266,39 @@ describe.each(Object.entries(directions))("%s fragments", (_, open) => {
 
   test("do not follow a flow that has ended, nor the next one in its place", () => {
     const { rig, build, send } = open();
-    const [first, second] = fragmentsOf(build(1), 1480);
+    const [first, second, third] = fragmentsOf(build(1), 1480);
     send([first!]);
     rig.forwarder.conntrack.close(1);
     expect(send([second!])).toHaveLength(0);
     rig.outOne(udp({ source: `${otherClient}:6000`, destination: `${otherServer}:53` }));
     expect(rig.openFlows).toBe(1);
-    expect(send([second!])).toHaveLength(0);
+    expect(send([third!])).toHaveLength(0);
     expect(rig.drops).toEqual({ unsolicited: 2 });
   });
 
-  test("come twice as they were sent twice", () => {
-    const { build, send } = open();
-    const [first, second] = fragmentsOf(build(1), 1480);
-    expect(send([first!, second!, second!, first!])).toHaveLength(4);
+  test("that come twice pass once; a repeated first begins its datagram anew", () => {
+    const { rig, build, send } = open();
+    const pieces = fragmentsOf(build(1), 1480);
+    const [first, second, third] = pieces;
+    expect(send([first!, second!, second!, third!])).toHaveLength(3);
+    expect(rig.drops).toEqual({ "fragment-overlap": 1 });
+    expect(reassemble(send(pieces).map((piece) => piece.bytes))).toHaveLength(4028);
+  });
+
+  test("that overlap what has passed of their datagram are dropped, also among those that waited", () => {
+    for (const isEarly of [false, true]) {
+      const { rig, build, send } = open();
+      const [first, second, third] = fragmentsOf(build(1), 1480);
+      const shifted = (by: number) =>
+        ip({ ...parse(second!), offset: 1480 + by, payload: pattern(1480, 9), moreFragments: true });
+      const early = [second!, shifted(8), shifted(-8), third!];
+      const left = isEarly ? send([...early, first!]) : send([first!, ...early]);
+      expect(parse(reassemble(left.map((piece) => piece.bytes)))).toMatchObject({
+        data: pattern(4000),
+        checksumOk: true,
+      });
+      expect(rig.drops).toEqual({ "fragment-overlap": 2 });
+    }
   });
 });
 
@@ -388,7 +407,7 @@ describe("two workers", () => {
 
   test("mail beyond the box is dropped and counted, and the box serves again once emptied", () => {
     const { owner, stranger } = opened();
-    const [first, second] = fragmentsOf(packet(4000), 1480);
+    const [first, second, third] = fragmentsOf(packet(4000), 1480);
     // 512 KiB in records of 8 bytes each, then the vnet header and the fragment, in multiples of 8.
     const record = (8 + vnetBytes + second!.length + 7) & ~7;
     const room = Math.floor((512 * 1024) / record);
@@ -396,8 +415,10 @@ describe("two workers", () => {
     expect(stranger.drops).toEqual({ "mailbox-full": 17 });
     // Scratch slots bound what one turn takes out.
     for (let turn = 0; turn < 20; turn++) owner.run();
-    expect(owner.left(0)).toHaveLength(room);
-    stranger.out(second!);
+    // The first one and one of the second; its repetitions came as well.
+    expect(owner.left(0)).toHaveLength(2);
+    expect(owner.drops).toEqual({ "fragment-overlap": room - 2 });
+    stranger.out(third!);
     owner.run();
     expect(owner.left(0)).toHaveLength(1);
   });

@@ -45,9 +45,12 @@ export const packets: Section = {
       source: "RFC 5722, RFC 1858, RFC 3128",
       requirement: "Overlapping fragments are dropped.",
       kernel: "The datagram is dropped.",
-      ours: "no",
-      note: "Fragments are translated one by one and not put together; an overlap goes on for the receiver to judge.",
-      tests: [],
+      ours: "yes",
+      note: "No part of a datagram passes twice: the first to come counts. A repeated first fragment begins its datagram anew.",
+      tests: [
+        "path/fragments > that overlap what has passed of their datagram are dropped, also among those that waited",
+        "path/ipv6-fragments > that overlaps one before it, or repeats it, is dropped (RFC 5722)",
+      ],
     },
     {
       source: "RFC 791, section 3.1",
@@ -77,7 +80,7 @@ export const packets: Section = {
       requirement: "A fragment that comes twice does no harm.",
       kernel: "Yes.",
       ours: "yes",
-      tests: ["path/fragments > come twice as they were sent twice"],
+      tests: ["path/fragments > that come twice pass once; a repeated first begins its datagram anew"],
     },
     {
       source: "RFC 1122, section 3.2.1.3; RFC 6890",

@@ -112,7 +112,7 @@ export const allowList: readonly Allowed[] = [
   },
   {
     reason:
-      "sluice translates fragments one by one: those of a datagram that is not whole, or that overlap, go on for the receiver to judge. The kernel passes on whole datagrams only.",
+      "sluice translates fragments one by one: those of a datagram that is not whole go on for the receiver to judge, and of those that overlap what comes first. The kernel passes on whole datagrams only.",
     kernel: "drops",
     fits: ({ what }) => /^fragments?,? (that overlap|the last missing|beyond)/.test(what),
   },
