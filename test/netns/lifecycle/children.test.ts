@@ -128,12 +128,12 @@ describe.each([1, 2])("with %i workers", (workers) => {
   });
 });
 
-/** Programs that the daemon started and that still run, by process number. */
+/** Programs that the daemon started and that still run, by process number; of several the first, as others read and end. */
 async function children(sluice: Sluice): Promise<Map<string, number>> {
   const { stdout } = await runCommand(["ps", "--ppid", String(sluice.pid), "-o", "comm=,pid="]);
   const rows = stdout
     .trim()
     .split("\n")
     .map((line) => line.trim().split(/\s+/));
-  return new Map(rows.map(([program, pid]) => [program!, Number(pid)]));
+  return new Map(rows.reverse().map(([program, pid]) => [program!, Number(pid)]));
 }

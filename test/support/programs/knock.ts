@@ -26,7 +26,7 @@ for (let port = Number(first); port <= Number(last); port++, sent++) {
     socket.on("connect", () => note("connect"));
     socket.on("error", ({ code }: NodeJS.ErrnoException) => note(code!));
   } else {
-    const socket = createSocket("udp4");
+    const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
     socket.on("message", () => note("message"));
     socket.on("error", ({ code }: NodeJS.ErrnoException) => note(code!));
     socket.bind({ address: localAddress }, () => socket.connect(port, address, () => socket.send("knock")));

@@ -26,6 +26,7 @@ const entries: JournalEntry[] = [
   { kind: "rules", firstPriority: 20_000, lastPriority: 20_009 },
   { kind: "routes", firstTable: 8300, lastTable: 8316 },
   { kind: "neighbour", interface: "wan0", gateway: "203.0.113.1" },
+  { kind: "neighbour", interface: "wan0", gateway: "fe80::1" },
   { kind: "reservedPorts", firstPort: 16_384, lastPort: 32_767, formerly: "20000-20010,30000" },
 ];
 
@@ -62,7 +63,7 @@ describe("a journal", () => {
   });
 
   it("tells other running instances' reservations, not those of dead ones or other namespaces", () => {
-    const reservation = entries[3]!;
+    const reservation = entries.at(-1)!;
     const living = new Journal("sluice1", directory);
     living.record(reservation);
     const dead = { ...newJournal("sluice2"), pid: deadPid(), entries: [reservation] };
@@ -123,8 +124,9 @@ describe("reading a journal", () => {
     { ...entries[2], interface: "wan0 dev wan1" },
     { ...entries[2], gateway: "203.0.113.1; reboot" },
     { ...entries[2], gateway: 3 },
-    { ...entries[3], lastPort: 65_536 },
-    { ...entries[3], formerly: "1-2;3" },
+    { ...entries[3], gateway: "fe80::1%wan0" },
+    { ...entries[4], lastPort: 65_536 },
+    { ...entries[4], formerly: "1-2;3" },
     null,
     "rules",
     [],
