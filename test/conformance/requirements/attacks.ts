@@ -155,7 +155,7 @@ export const packets: Section = {
       tests: [
         "path/malformed > is dropped: %s",
         "path/malformed > is dropped: offloads of a fragment, which no card could do",
-        "fuzz/fuzz > takes what the fuzzer makes of them",
+        "fuzz/fuzz > all targets take what the fuzzer makes of them",
       ],
     },
     {
@@ -190,6 +190,7 @@ export const resources: Section = {
       kernel: "Evicts what is not assured when its table is full.",
       ours: "yes",
       tests: [
+        "netns/traffic/flood > costs the others none of their flows, and hardly one new connection of a hundred",
         "path/isolation > costs the other hosts no flow and no new connection",
         "path/isolation > its own oldest unanswered one gives way, and none that is answered",
         "path/isolation > visitors that never complete a handshake take no more than the share of the host that they ask for",

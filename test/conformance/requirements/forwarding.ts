@@ -113,6 +113,7 @@ export const forwarding: Section = {
       ours: "yes",
       tests: [
         "unit/wire/checksum > a checksum changed by difference equals the one computed anew",
+        "netns/nat/judge > every packet on either side is sound",
         "unit/wire/checksum > the example of RFC 1624, section 4: 0x5555 becoming 0x3285 turns 0xdd2f into 0x0000",
       ],
     },
@@ -133,6 +134,7 @@ export const forwarding: Section = {
       ours: "yes",
       tests: [
         "path/checksums > of TCP or UDP that was wrong stays wrong, both ways",
+        "netns/nat/judge > a packet with a wrong checksum is found by the judge, and forwarded as wrong as it came",
         "path/mss > a wrong checksum stays wrong",
         "path/protocols > with a wrong checksum goes on with a wrong one",
       ],

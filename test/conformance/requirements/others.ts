@@ -65,6 +65,8 @@ export const unsolicited: Section = {
       ours: "yes",
       tests: [
         "netns/control/firewall > keeps the router's stack silent on translated ports, and lets it answer on others",
+        "netns/nat/tools > nmap from outside sees by %s none of the translator's ports, while they are in use",
+        "netns/nat/webrtc > open a WebRTC data channel, the first site's host as %s, and send a megabyte each way",
         "netns/traffic/unsolicited > who knows the port of a flow is not let in to it, from another address or another port",
       ],
     },

@@ -12,6 +12,7 @@ export const udp: Section = {
         "path/mapping > shows one outside port to every remote, over UDP, TCP and ping alike",
         "netns/nat/mapping > of a %s port is one outside endpoint for all remotes",
         "netns/nat/mapping > of a %s port that two hosts use is an endpoint for each host, for all remotes",
+        "netns/nat/mapping > of a port that two hosts use is endpoint-independent in coturn's eyes too",
         "path/limits > of UDP are never shared: the next endpoint is refused by name",
       ],
     },
@@ -53,6 +54,7 @@ export const udp: Section = {
       note: "5 minutes; a shorter configuration is accepted with a warning that names the RFC.",
       tests: [
         "path/lifetime > a UDP flow lives for its timeout after the last packet, from either side",
+        "netns/nat/mapping > is so in coturn's eyes too, and over when its time is",
         "unit/control/config > needs nothing but uplinks, and has every default filled in",
         "unit/control/config > is a warning when the RFCs ask for more, or when nothing would be balanced",
       ],
@@ -85,6 +87,7 @@ export const udp: Section = {
       tests: [
         "path/hairpin > reaches the other host from the first one's outside endpoint, and the answer comes back",
         "netns/nat/hairpin > meet by %s at each other's outside endpoints",
+        "netns/nat/mapping > turns back what a host sends to its own mapping, which lives as long as it should",
       ],
     },
     {
@@ -95,6 +98,7 @@ export const udp: Section = {
       note: "When no port is left a new endpoint is refused instead, and those that have one keep it.",
       tests: [
         "path/limits > of UDP are never shared: the next endpoint is refused by name",
+        "netns/nat/mapping > of a port that two hosts use is endpoint-independent in coturn's eyes too",
         "path/filtering > whom the mapping has sent to may always send to it",
       ],
     },
