@@ -2,8 +2,8 @@
  * Outside ports: which one a new mapping gets.
  *
  * In this order: an unused one; that of the TCP flow closed longest ago; for TCP alone, one in use
- * towards other remotes (RFC 4787, REQ-3 forbids to share a UDP port; of TCP it is said nothing, and the whole
- * tuple tells connections apart). Every search is bounded. Whatever is found, no flow may have the reply
+ * towards other remotes (RFC 4787, REQ-3 and RFC 5382, REQ-7 forbid to share a port; for connections, which the whole
+ * tuple tells apart, RFC 7857, section 3 allows it all the same). Every search is bounded. Whatever is found, no flow may have the reply
  * tuple that the new one will have.
  */
 import type { FlowTable } from "../tables/flow-table.ts";

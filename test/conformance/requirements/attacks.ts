@@ -162,7 +162,7 @@ export const packets: Section = {
       source: "RFC 1812, section 5.3.7",
       requirement:
         "A packet whose inner source is our own uplink address, or our own output routed back: drop, and say so once.",
-      kernel: "Forwarded until its time to live ends.",
+      kernel: "A martian, dropped.",
       ours: "partly",
       note: "Dropped and counted as `own-address` in `sluice status`; the log does not mention it.",
       tests: ["path/mapping > our own output, routed back to us, is dropped"],

@@ -58,7 +58,7 @@ export const forwarding: Section = {
     {
       source: "RFC 1812, section 5.3.7",
       requirement: "A loop, our own output routed back to us, is recognised by its source and dropped.",
-      kernel: "By the time to live.",
+      kernel: "A martian, dropped.",
       ours: "yes",
       tests: ["path/mapping > our own output, routed back to us, is dropped"],
     },
