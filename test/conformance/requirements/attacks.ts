@@ -107,7 +107,7 @@ export const packets: Section = {
       ],
     },
     {
-      source: "RFC 4953 (LAND)",
+      source: "CERT CA-1997-28 (LAND)",
       requirement: "A packet whose source is its destination: drop.",
       kernel: "Dropped where the address is its own.",
       ours: "yes",
@@ -199,7 +199,7 @@ export const resources: Section = {
       ],
     },
     {
-      source: "RFC 6274, section 3.3",
+      source: "Crosby and Wallach, 2003 (algorithmic complexity attacks)",
       requirement: "The flow hash is keyed with a random secret.",
       kernel: "Yes.",
       ours: "yes",

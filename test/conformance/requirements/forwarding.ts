@@ -98,7 +98,7 @@ export const forwarding: Section = {
       source: "RFC 6691",
       requirement:
         "The MSS of SYN and SYN+ACK is lowered to the uplink's MTU less 40 and never raised, whatever options stand before it.",
-      kernel: "Only by a rule, which knows one MTU.",
+      kernel: "Only by a rule (maxseg size set rt mtu).",
       ours: "yes",
       tests: [
         "unit/dataplane/tcp-mss > is lowered to the MTU less 40 bytes, and never raised",

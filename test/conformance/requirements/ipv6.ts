@@ -62,7 +62,7 @@ export const ipv6: Section = {
     {
       source: "RFC 8200, section 4; RFC 7045",
       requirement: "Extension headers are walked, with a bound.",
-      kernel: "Yes, without a bound of their number.",
+      kernel: "Yes.",
       ours: "yes",
       note: "Eight at the most; source routes are dropped (RFC 5095).",
       tests: [

@@ -4,7 +4,7 @@ export const protocols: Section = {
   title: "Other protocols",
   requirements: [
     {
-      source: "RFC 3022, section 2.2",
+      source: "RFC 3022, section 2.1",
       requirement:
         "GRE, ESP, SCTP and unknown protocols: the address alone is mapped, by protocol and remote; a second host's clash is a counted drop.",
       kernel: "Address-only as well; a second host's packets fail to be entered and are dropped.",
