@@ -40,8 +40,3 @@ export function applyDelta(checksum: number, delta: number): number {
 export function applyDeltaPartial(sum: number, delta: number): number {
   return fold(sum + delta);
 }
-
-/** The folded pseudo-header sum of RFC 768 and RFC 9293, section 3.1. `length` is that of the layer-4 header and data. */
-export function pseudoHeaderSum(source: number, destination: number, protocol: number, length: number): number {
-  return fold((source >>> 16) + (source & 0xffff) + (destination >>> 16) + (destination & 0xffff) + protocol + length);
-}

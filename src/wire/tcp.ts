@@ -15,9 +15,7 @@ export const tcpHeaderBytes = 20;
 export const fin = 0x01;
 export const syn = 0x02;
 export const rst = 0x04;
-export const psh = 0x08;
 export const ack = 0x10;
-export const urg = 0x20;
 
 /**
  * Whether the flags can occur in a segment (RFC 9293; nf_conntrack's tcp_valid_flags has the same
