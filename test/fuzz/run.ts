@@ -35,9 +35,11 @@ async function main(): Promise<void> {
   };
   const seed = number("seed", Date.now() % 2 ** 31);
   if (positionals[0] === "path") {
+    const workers = number("workers", 0);
+    if (workers > 2) give(`--workers is ${workers}; expected 1 or 2`);
     // Not before it is asked for: what is loaded already is not instrumented.
     const { runPath } = await import("./path.ts");
-    runPath({ seed, packets: number("packets", 10_000_000), workers: number("workers", 0) });
+    runPath({ seed, packets: number("packets", 10_000_000), workers });
     return;
   }
   const input = values.input === undefined ? undefined : new Uint8Array(Buffer.from(values.input, "base64"));
