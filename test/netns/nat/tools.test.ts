@@ -5,7 +5,16 @@
 
 import { expect, it } from "vitest";
 import { describeForwarding } from "../../support/forwarding.ts";
-import { client1, client2, gatewayAddress, type Lab, routerLan, server, uplinkAddress } from "../../support/lab.ts";
+import {
+  client1,
+  client2,
+  gatewayAddress,
+  type Host,
+  type Lab,
+  routerLan,
+  server,
+  uplinkAddress,
+} from "../../support/lab.ts";
 import { startMirrors } from "../../support/mirror.ts";
 import { startProgram } from "../../support/programs.ts";
 
@@ -57,28 +66,15 @@ const nmap = [
 ];
 
 describeForwarding("to tools", { lab: { name: "tools" }, config, prepare }, (scene) => {
-  it.each([
-    ["ICMP", []],
-    ["UDP", ["--udp"]],
-    ["TCP", ["--tcp", "--port", "80"]],
-  ])("mtr by %s shows router, provider and server, and no loss", async (_, options) => {
-    const { stdout } = await scene.lab.exec("client1", [
-      "mtr",
-      "--json",
-      "-n",
-      "-c",
-      "5",
-      "-i",
-      "0.1",
-      "-G",
-      "1",
-      ...options,
-      server,
-    ]);
-    const { hubs } = (JSON.parse(stdout) as { report: { hubs: { host: string; "Loss%": number }[] } }).report;
-    expect(hubs.map((hub) => hub["Loss%"])).toEqual([0, 0, 0]);
-    expect([hubs[0]!.host, hubs[2]!.host]).toEqual([routerLan, server]);
-    expect([gatewayAddress.isp1, gatewayAddress.isp2]).toContain(hubs[1]!.host);
+  it("mtr by ICMP, UDP and TCP shows router, provider and server, and no loss", async () => {
+    const mtr = ["mtr", "--json", "-n", "-c", "5", "-i", "0.1", "-G", "1"];
+    const by = (...options: string[]) => scene.lab.exec("client1", [...mtr, ...options, server]);
+    for (const { stdout } of await Promise.all([by(), by("--udp"), by("--tcp", "--port", "80")])) {
+      const { hubs } = (JSON.parse(stdout) as { report: { hubs: { host: string; "Loss%": number }[] } }).report;
+      expect(hubs.map((hub) => hub["Loss%"])).toEqual([0, 0, 0]);
+      expect([hubs[0]!.host, hubs[2]!.host]).toEqual([routerLan, server]);
+      expect([gatewayAddress.isp1, gatewayAddress.isp2]).toContain(hubs[1]!.host);
+    }
   });
 
   it.each([
@@ -139,20 +135,20 @@ describeForwarding("to tools", { lab: { name: "tools" }, config, prepare }, (sce
     expect(stdout.match(/^10\d\d\/udp +closed/gm)).toHaveLength(10);
   });
 
-  it.each([[[]], [["+tcp"]]])(
-    "dig %j asks the server, and from outside the name server behind a forwarded port",
-    async (how) => {
-      const question = ["dig", ...how, "+short", "+tries=1", "+time=5", "-t", "txt", "where.test"];
-      for (const client of ["client1", "client2", "router"] as const) {
-        expect((await scene.lab.exec(client, [...question, `@${server}`])).stdout.trim()).toBe('"server"');
+  it("dig asks the server, and from outside the name server behind a forwarded port, by UDP and by TCP", async () => {
+    for (const how of [[], ["+tcp"]]) {
+      const ask = async (host: Host, ...whom: string[]) => {
+        const dig = ["dig", ...how, "+short", "+tries=1", "+time=5", "-t", "txt", "where.test"];
+        return (await scene.lab.exec(host, [...dig, ...whom])).stdout.trim();
+      };
+      for (const host of ["client1", "client2", "router"] as const) {
+        expect(await ask(host, `@${server}`)).toBe('"server"');
       }
-      for (const address of [uplinkAddress.isp1, uplinkAddress.isp2]) {
-        for (const host of ["server", "client1"] as const) {
-          expect((await scene.lab.exec(host, [...question, "-p", "5353", `@${address}`])).stdout.trim()).toBe(
-            '"client2"',
-          );
+      for (const host of ["server", "client1"] as const) {
+        for (const address of [uplinkAddress.isp1, uplinkAddress.isp2]) {
+          expect(await ask(host, "-p", "5353", `@${address}`)).toBe('"client2"');
         }
       }
-    },
-  );
+    }
+  });
 });
