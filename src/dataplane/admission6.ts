@@ -8,7 +8,7 @@ import { type Forward, findForward } from "../tables/forwards.ts";
 import { hashWords } from "../tables/hash.ts";
 import { isInside6 } from "../tables/inside-networks.ts";
 import { noUplink } from "../tables/shared-state.ts";
-import { codeNoRoute, codeProhibited6, icmpv6Type } from "../wire/icmpv6.ts";
+import { icmpv6Type } from "../wire/icmpv6.ts";
 import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ipv6 } from "../wire/ipv6.ts";
 import { ack, rst, syn } from "../wire/tcp.ts";
@@ -16,6 +16,7 @@ import type { AdmissionOptions } from "./admission.ts";
 import { chooseUplink } from "./classify.ts";
 import { type Conntrack, filtering } from "./conntrack.ts";
 import type { Egress } from "./egress.ts";
+import { flowFlag } from "./flow-state.ts";
 import type { PrefixTranslation } from "./prefix-translation.ts";
 import type { Uplinks6 } from "./uplinks6.ts";
 import { verdict } from "./verdict.ts";
@@ -56,6 +57,7 @@ export class Admission6 {
       source === 0 || destination === 0
         ? -verdict.flowTableFull
         : this.#openOutbound(source, destination, rows[p + packetWord.ports]!, protocol, nowMs);
+    if (flow > 0 && this.#uplinks.owning(destination) >= 0) this.#conntrack.setFlag(flow, flowFlag.turnsBack);
     this.#names.release(source);
     this.#names.release(destination);
     return flow;
@@ -94,20 +96,21 @@ export class Admission6 {
   }
 
   /** Opens the flow of a packet that nobody inside asked for, where a forward or the filtering allows it, or returns minus the verdict. */
-  openInbound(rows: Int32Array, p: number, uplink: number, nowMs: number): number {
+  openInbound(rows: Int32Array, p: number, uplink: number, turned: boolean, nowMs: number): number {
     const protocol = rows[p + packetWord.protocol]!;
     const flags = rows[p + packetWord.flags]!;
     if (protocol === protocolTcp && (flags & (syn | ack | rst)) !== syn) return -verdict.unsolicited;
     if (protocol === protocolIcmp && flags !== icmpv6Type.echo) return -verdict.unsolicited;
     const at = rows[p + packetWord.at]!;
     const ports = rows[p + packetWord.ports]!;
-    if (rows[p + packetWord.source] === rows[p + packetWord.destination] && rows[p + packetWord.source] !== 0)
-      return -verdict.badSource;
     const remote = this.#take(at + ipv6.source);
     if (remote === 0) return -verdict.flowTableFull;
-    const flow = this.#uplinks.isAnyOwn(remote)
+    // From outside, one of our own addresses as the source is a lie.
+    const isLie = !turned && this.#uplinks.owning(remote) >= 0;
+    const flow = isLie
       ? -verdict.badSource
       : this.#openInbound(remote, rows[p + packetWord.destination]!, at, ports, protocol, uplink, nowMs);
+    if (flow > 0 && turned) this.#conntrack.setFlag(flow, flowFlag.turnsBack);
     this.#names.release(remote);
     return flow;
   }
@@ -170,13 +173,6 @@ export class Admission6 {
     this.#names.release(inside);
     this.#names.release(mapped);
     return flow;
-  }
-
-  /** Type and code of the error that tells the sender why its first packet goes nowhere, type in the upper byte; 0 where that is his mistake, or nobody's business. */
-  refusal(reason: number): number {
-    const isFull = reason === verdict.noPort || reason === verdict.flowTableFull || reason === verdict.hostFlowLimit;
-    if (isFull) return (icmpv6Type.unreachable << 8) | codeProhibited6;
-    return reason === verdict.noUplink ? (icmpv6Type.unreachable << 8) | codeNoRoute : 0;
   }
 
   /** The uplink of a new flow. Names say nothing outside of this worker and change with time: the balance is by the addresses. */

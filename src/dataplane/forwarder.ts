@@ -98,7 +98,8 @@ export class Forwarder {
     this.#post = new PostOffice(worker, workers, mailboxes, this.#egress, options.wake);
     const count = (row: number, uplink: number, direction: number, bytes: number, packets = 1) =>
       this.#count(row, uplink, direction, bytes, packets);
-    this.#ipv6 = new Forwarder6(options, this.conntrack, this.#egress, this.#post, count);
+    const enter = (uplink: number, at: number, length: number) => this.#enter(uplink, at, length);
+    this.#ipv6 = new Forwarder6(options, this.conntrack, this.#egress, this.#post, count, enter);
     this.#fragments = new FragmentPath(this.conntrack.flows, this.#egress, worker, this.#post, {
       count,
       turnBack: (row, at, length) => this.#turnBack(row, at, length, 0, at, 0),
@@ -222,7 +223,7 @@ export class Forwarder {
       if (result === verdict.forward) {
         result =
           rows[p + packetWord.version] === 6
-            ? this.#ipv6.in(rows, p, uplink, linkBytes, false, this.#nowMs)
+            ? this.#ipv6.in(rows, p, uplink, linkBytes, false, false, this.#nowMs)
             : this.#forwardIn(rows, p, uplink, linkBytes, false);
       }
       if (result !== verdict.forward) this.#drop(result, 1);
@@ -379,13 +380,16 @@ export class Forwarder {
   /** Only IPv6 has packets from outside which the kernel brings to another worker than their own. */
   #mailedIn(uplink: number, at: number, length: number): number {
     const result = this.#decodeOne(at, length, this.#single);
-    return result === verdict.forward ? this.#ipv6.in(this.#single, 0, uplink, 0, true, this.#nowMs) : result;
+    return result === verdict.forward ? this.#ipv6.in(this.#single, 0, uplink, 0, true, false, this.#nowMs) : result;
   }
 
   /** A packet that has been translated on its way out, and is for one of our own addresses: it comes in again by that uplink. */
   #enter(uplink: number, at: number, length: number): number {
     const result = this.#decodeOne(at, length, this.#turned);
-    return result === verdict.forward ? this.#forwardIn(this.#turned, 0, uplink, 0, true) : result;
+    if (result !== verdict.forward) return result;
+    if (this.#turned[packetWord.version] === 6)
+      return this.#ipv6.in(this.#turned, 0, uplink, 0, true, true, this.#nowMs);
+    return this.#forwardIn(this.#turned, 0, uplink, 0, true);
   }
 
   #decodeOne(at: number, length: number, rows: Int32Array): number {
@@ -415,10 +419,10 @@ export class Forwarder {
 
   /** Whether a packet met on a LAN is for a port of one of our addresses. The rest is the kernel's: pings of the router, or what comes by the TUN. */
   #mayTurnBack(rows: Int32Array, p: number): boolean {
+    if (rows[p + packetWord.version] === 6) return this.#ipv6.mayTurnBack(rows, p);
     const protocol = rows[p + packetWord.protocol]!;
     const hasPort = protocol === protocolTcp || protocol === protocolUdp;
     return (
-      rows[p + packetWord.version] === 4 &&
       (hasPort || rows[p + packetWord.kind] === kind.icmpError) &&
       this.#egress.uplinkWith(rows[p + packetWord.destination]!) >= 0
     );

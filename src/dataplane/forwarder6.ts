@@ -8,23 +8,24 @@ import { packetWord } from "../tables/batch.ts";
 import { flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
 import { vnetBytes } from "../tables/packet-memory.ts";
 import type { Prefix6 } from "../tables/prefix6.ts";
-import { uplinkWord } from "../tables/shared-state.ts";
-import { icmpv6Type } from "../wire/icmpv6.ts";
-import { ipv4HeaderBytes, protocolTcp } from "../wire/ipv4.ts";
+import { maxUplinks, uplinkWord } from "../tables/shared-state.ts";
+import { ipv4HeaderBytes, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ipv6HeaderBytes } from "../wire/ipv6.ts";
 import { ack, rst, syn } from "../wire/tcp.ts";
-import { isPartial, isSuperPacket, segmentsOf, vnet } from "../wire/vnet.ts";
+import { isPartial, segmentsOf } from "../wire/vnet.ts";
 import { Admission6, type Admission6Options } from "./admission6.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { kind } from "./decode-layer4.ts";
 import type { Egress } from "./egress.ts";
+import { flowFlag } from "./flow-state.ts";
 import { FragmentPath6 } from "./fragment-path6.ts";
-import { IcmpErrors6, keepsIdentifier, writeError6 } from "./icmp6-error.ts";
+import { IcmpErrors6, keepsIdentifier } from "./icmp6-error.ts";
 import { keepPort, setDestination6, setSource6 } from "./masquerade6.ts";
+import { OwnErrors6 } from "./own-errors6.ts";
 import { isPlain, Owner6 } from "./owner6.ts";
 import { fromInside, fromOutside, type PostOffice } from "./post-office.ts";
 import { clampMss } from "./tcp-mss.ts";
-import { isOver, tcpState } from "./tcp-state.ts";
+import { mayBeginAnew } from "./tcp-state.ts";
 import { Uplinks6 } from "./uplinks6.ts";
 import { verdict } from "./verdict.ts";
 
@@ -39,6 +40,8 @@ export interface Forwarder6Options extends Admission6Options {
 }
 
 const tunDevice = 0;
+/** Where packets that have been turned back come from, for each uplink: no device's number. */
+const turnedWays = 1 + maxUplinks;
 
 /** Told of every packet that is sent on. */
 export type CountPackets = (row: number, uplink: number, direction: number, bytes: number, packets: number) => void;
@@ -51,11 +54,20 @@ export class Forwarder6 {
   readonly #uplinks: Uplinks6;
   readonly #admission: Admission6;
   readonly #errors: IcmpErrors6;
+  readonly #ownErrors: OwnErrors6;
   readonly #fragments: FragmentPath6;
   readonly #owner: Owner6;
   readonly #count: CountPackets;
 
-  constructor(options: Forwarder6Options, conntrack: Conntrack, egress: Egress, post: PostOffice, count: CountPackets) {
+  /** `enter` lets a packet that has been translated, and is for one of our own addresses, come in again by that uplink. */
+  constructor(
+    options: Forwarder6Options,
+    conntrack: Conntrack,
+    egress: Egress,
+    post: PostOffice,
+    count: CountPackets,
+    enter: (uplink: number, at: number, length: number) => number,
+  ) {
     const { view } = egress;
     const forwards = options.forwards.filter(({ to6 }) => to6 !== undefined);
     this.#view = view;
@@ -64,10 +76,12 @@ export class Forwarder6 {
     this.#egress = egress;
     this.#uplinks = new Uplinks6(egress, conntrack.names, options.uplinks, options.insidePrefix);
     this.#admission = new Admission6({ ...options, forwards }, egress, conntrack, this.#uplinks);
+    this.#ownErrors = new OwnErrors6(egress, this.#uplinks, conntrack.names);
     this.#errors = new IcmpErrors6(view, conntrack.flows, conntrack.names);
-    this.#owner = new Owner6(egress, this.#uplinks, post, options.worker, forwards);
+    this.#owner = new Owner6(conntrack.flows, egress, this.#uplinks, post, options.worker, forwards, enter);
     const { key0, key1 } = options;
-    this.#fragments = new FragmentPath6(conntrack, egress, this.#uplinks, post, key0, key1, count);
+    const turnBack = (row: number, at: number, length: number) => this.#owner.turnBack(row, at, length, 0, at, 0);
+    this.#fragments = new FragmentPath6(conntrack, egress, this.#uplinks, post, key0, key1, count, turnBack);
     this.#count = count;
   }
 
@@ -102,7 +116,7 @@ export class Forwarder6 {
       flow = 0;
     }
     if (flow === 0) flow = this.#admission.openOutbound(rows, p, nowMs);
-    if (flow < 0) return this.#refuse(rows, p, -flow, nowMs);
+    if (flow < 0) return this.#ownErrors.refuse(rows, p, -flow, nowMs);
 
     const { words } = this.#conntrack.flows;
     const row = flow * flowWords;
@@ -118,10 +132,9 @@ export class Forwarder6 {
     const offload = rows[p + packetWord.offload]!;
     const start = at - linkBytes;
     const mtu = this.#egress.uplinkWord(uplink, uplinkWord.mtu);
-    if (!this.#fits(at, length, l4End, start, offload, mtu)) {
-      this.#tell(at, length, uplink, icmpv6Type.packetTooBig, 0, mtu, nowMs);
+    const turnsBack = (words[row + flowWord.state]! & flowFlag.turnsBack) !== 0;
+    if (length > mtu && !turnsBack && !this.#ownErrors.fits(at, length, l4End, start, offload, uplink, mtu, nowMs))
       return verdict.tooBig; // 5
-    }
     const segments = segmentsOf(this.#view, start - vnetBytes, offload, at + length - l4End);
     this.#count(row, uplink, original, length, segments);
 
@@ -129,16 +142,32 @@ export class Forwarder6 {
     const mapped = words[row + flowWord.mapped]!;
     const port = keepsIdentifier(words, row) ? keepPort : words[row + flowWord.outside]! >>> 16;
     setSource6(this.#view, at, l4, protocol, this.#names, mapped, port, isPartial(offload)); // 6
-    const result = this.#egress.toUplink6(uplink, at, length, l4End, start, offload); // 7
     if (isFragment) this.#fragments.learn(tunDevice, (flow << 1) | original, nowMs);
-    return result;
+    if (turnsBack) return this.#owner.turnBack(row, at, length, l4End, start, offload);
+    return this.#egress.toUplink6(uplink, at, length, l4End, start, offload); // 7
   }
 
-  /** One packet from outside, decoded and hashed. Returns the verdict. */
-  in(rows: Int32Array, p: number, uplink: number, linkBytes: number, mailed: boolean, nowMs: number): number {
+  /** Whether a packet met on a LAN is for a port of one of our addresses. */
+  mayTurnBack(rows: Int32Array, p: number): boolean {
+    const protocol = rows[p + packetWord.protocol]!;
+    const hasPort = protocol === protocolTcp || protocol === protocolUdp;
+    if (!hasPort && rows[p + packetWord.kind] !== kind.icmpError) return false;
+    return this.#uplinks.withAddress(rows[p + packetWord.destination]!) >= 0;
+  }
+
+  /** One packet from outside, decoded and hashed; `turned`: it has been sent out by us and turned back. Returns the verdict. */
+  in(
+    rows: Int32Array,
+    p: number,
+    uplink: number,
+    linkBytes: number,
+    mailed: boolean,
+    turned: boolean,
+    nowMs: number,
+  ): number {
     const packetKind = rows[p + packetWord.kind]!;
     if (packetKind === kind.icmpError) return this.#errorIn(rows, p, uplink, linkBytes, mailed);
-    const device = uplink + 1;
+    const device = turned ? turnedWays + uplink : uplink + 1;
     if (packetKind === kind.laterFragment) return this.#fragments.later(rows, p, device, nowMs);
     const isFragment = packetKind === kind.firstFragment;
     const begun = isFragment ? this.#fragments.begin(rows, p, device, nowMs) : verdict.forward;
@@ -150,10 +179,11 @@ export class Forwarder6 {
     const protocol = rows[p + packetWord.protocol]!;
     const id = this.#findFlow(rows, p, protocol); // 3
     if (id !== 0 && (id & 1) === original) return verdict.badSource;
-    const flow = id === 0 ? this.#admission.openInbound(rows, p, uplink, nowMs) : id >>> 1;
+    const flow = id === 0 ? this.#admission.openInbound(rows, p, uplink, turned, nowMs) : id >>> 1;
     if (flow < 0) return -flow;
     const { words } = this.#conntrack.flows;
     const row = flow * flowWords;
+    if (((words[row + flowWord.state]! & flowFlag.turnsBack) !== 0) !== turned) return verdict.badSource;
     if ((words[row + flowWord.outside]! & 0xff) !== uplink) return verdict.wrongUplink;
     if (protocol === protocolTcp) {
       const tracked = this.#trackTcp(rows, p, flow, reply, uplink, nowMs); // 4
@@ -171,9 +201,8 @@ export class Forwarder6 {
     const inside = words[row + flowWord.inside]!;
     const port = keepsIdentifier(words, row) ? keepPort : words[row + flowWord.ports]! >>> 16;
     setDestination6(this.#view, at, l4, protocol, this.#names, inside, port, isPartial(offload)); // 5
-    const result = this.#egress.toInside(at, length, l4End, start, offload); // 6
     if (isFragment) this.#fragments.learn(device, (flow << 1) | reply, nowMs);
-    return result;
+    return this.#egress.toInside(at, length, l4End, start, offload); // 6
   }
 
   /** An ICMPv6 error that an inside host, or the router's own kernel, sends about a flow. */
@@ -194,6 +223,8 @@ export class Forwarder6 {
     const uplink = words[row + flowWord.outside]! & 0xff;
     if (!this.#uplinks.isReady(uplink) || this.#hasLostItsAddress(id >>> 1)) return verdict.uplinkNotReady;
     errors.translateOutbound(at, length, l4, id >>> 1);
+    if ((words[row + flowWord.state]! & flowFlag.turnsBack) !== 0)
+      return this.#owner.turnBack(row, at, length, 0, at - linkBytes, 0);
     return this.#egress.toUplink6(uplink, at, length, 0, at - linkBytes, 0);
   }
 
@@ -205,7 +236,7 @@ export class Forwarder6 {
     const errors = this.#errors;
     if (!errors.read(at, length, l4)) return verdict.icmpErrorNoFlow;
     const seen = mailed || (errors.isPlain && isPlain(rows, p));
-    const owner = seen ? -1 : this.#owner.ofOutsidePort(rows, p, uplink, errors.protocol, errors.ports);
+    const owner = seen ? -1 : this.#owner.ofOutsidePort(at, uplink, errors.protocol, errors.ports);
     if (owner >= 0) return this.#owner.mail(rows, p, linkBytes, owner, fromOutside + uplink);
     const id = errors.find(reply);
     if (id === 0) return verdict.icmpErrorNoFlow;
@@ -251,31 +282,6 @@ export class Forwarder6 {
     const row = flow * flowWords;
     if (this.#uplinks.isReady(words[row + flowWord.outside]! & 0xff)) return false;
     if (rows[p + packetWord.protocol] !== protocolTcp) return false;
-    const state = this.#conntrack.state(flow);
-    return (rows[p + packetWord.flags]! & (syn | ack | rst)) === syn && (isOver(state) || state <= tcpState.synSent);
-  }
-
-  /** Whether a packet, or each segment that it stands for, fits an uplink. */
-  #fits(at: number, length: number, l4End: number, start: number, offload: number, mtu: number): boolean {
-    if (length <= mtu) return true;
-    if (!isSuperPacket(offload)) return false;
-    return l4End - at + this.#view.getUint16(start - vnetBytes + vnet.gsoSize, true) <= mtu;
-  }
-
-  #refuse(rows: Int32Array, p: number, reason: number, nowMs: number): number {
-    const error = this.#admission.refusal(reason);
-    if (error !== 0)
-      this.#tell(rows[p + packetWord.at]!, rows[p + packetWord.length]!, -1, error >>> 8, error & 0xff, 0, nowMs);
-    return reason;
-  }
-
-  /** Tells the sender of a packet from inside, as it stands, that it can't go on; from the address of its uplink, or any that there is (-1). */
-  #tell(at: number, length: number, uplink: number, type: number, code: number, mtu: number, nowMs: number): void {
-    const from = this.#uplinks.addressNear(uplink);
-    const to = from === 0 ? 0 : this.#egress.takeErrorSlot(nowMs);
-    if (to === 0) return;
-    const { memory } = this.#egress;
-    const bytes = writeError6(this.#view, memory, this.#names, to, at, length, from, type, code, mtu);
-    this.#egress.toInside(to, bytes, 0, to, 0);
+    return (rows[p + packetWord.flags]! & (syn | ack | rst)) === syn && mayBeginAnew(this.#conntrack.state(flow));
   }
 }

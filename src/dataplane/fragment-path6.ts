@@ -15,6 +15,7 @@ import { clearVnetHeader } from "../wire/vnet.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { Decoder6, nameAt } from "./decode6.ts";
 import type { Egress } from "./egress.ts";
+import { flowFlag } from "./flow-state.ts";
 import type { CountPackets } from "./forwarder6.ts";
 import { FragmentRanges } from "./fragment-ranges.ts";
 import { entryWords, Fragments, knownCapacity } from "./fragments.ts";
@@ -38,6 +39,7 @@ export class FragmentPath6 {
   readonly #key0: number;
   readonly #key1: number;
   readonly #count: CountPackets;
+  readonly #turnBack: (row: number, at: number, length: number) => number;
   /** Of the fragment in hand: hashes of its addresses, its identification, and its part of the datagram in units of 8 bytes. */
   #source = 0;
   #destination = 0;
@@ -45,7 +47,7 @@ export class FragmentPath6 {
   #from = 0;
   #to = 0;
 
-  /** `count` is told of every later fragment that is sent on; the keys are those of its tables. */
+  /** `count` is told of every later fragment that is sent on; the keys are those of its tables; `turnBack` takes those that are for our own addresses. */
   constructor(
     conntrack: Conntrack,
     egress: Egress,
@@ -54,7 +56,9 @@ export class FragmentPath6 {
     key0: number,
     key1: number,
     count: CountPackets,
+    turnBack: (row: number, at: number, length: number) => number,
   ) {
+    this.#turnBack = turnBack;
     this.#conntrack = conntrack;
     this.#egress = egress;
     this.#uplinks = uplinks;
@@ -141,10 +145,12 @@ export class FragmentPath6 {
       return this.#egress.toInside(at, length, 0, at, 0);
     }
     if (!this.#uplinks.isReady(uplink) || !this.#uplinks.isOwn(uplink, mapped)) return verdict.uplinkNotReady;
+    const turnsBack = (words[row + flowWord.state]! & flowFlag.turnsBack) !== 0;
     // The first one fitted, and its sender knows the MTU: no second word about it.
-    if (length > this.#egress.uplinkWord(uplink, uplinkWord.mtu)) return verdict.tooBig;
+    if (!turnsBack && length > this.#egress.uplinkWord(uplink, uplinkWord.mtu)) return verdict.tooBig;
     this.#count(row, uplink, original, length, 1);
     setAddress6(view, at + ipv6.source, names, mapped);
+    if (turnsBack) return this.#turnBack(row, at, length);
     return this.#egress.toUplink6(uplink, at, length, 0, at, 0);
   }
 

@@ -88,10 +88,10 @@ export class Uplinks6 {
     return false;
   }
 
-  /** Whether an address, by its name, is any uplink's own. */
-  isAnyOwn(name: number): boolean {
-    for (let uplink = 0; uplink < this.#addresses.length; uplink++) if (this.isOwn(uplink, name)) return true;
-    return false;
+  /** The uplink that an address, by its name, is of: its own, or one of its prefix. -1 when it is of none. */
+  owning(name: number): number {
+    for (let uplink = 0; uplink < this.#addresses.length; uplink++) if (this.isOwn(uplink, name)) return uplink;
+    return -1;
   }
 
   #translationOf(row: number): PrefixTranslation | null {
