@@ -70,6 +70,9 @@ export class SharedState {
   readonly buffer: SharedArrayBuffer;
   /** [0]: generation of the uplink rows; [1 + n]: messages posted to worker n. */
   readonly #head: Int32Array;
+  /** What a read has seen, until it is known to be whole. */
+  readonly #uplinksRead = new Int32Array(maxUplinks * uplinkWords);
+  readonly #insideRead = new Int32Array(insideNetworkWords);
   readonly uplinks: Int32Array;
   readonly uplinkBytes: Uint8Array;
   /** As inside-networks.ts lays them out. */
@@ -120,14 +123,17 @@ export class SharedState {
 
   /**
    * Copies the uplink rows into `words`, the networks of the inside into `inside`, and returns their generation, or -1
-   * when the control plane was writing meanwhile: the copies are not to be trusted, try again next turn.
+   * when the control plane was writing meanwhile: the copies stay as they were, try again next turn.
    */
   readUplinks(words: Int32Array, inside: Int32Array): number {
     const before = this.generation;
     if (before & 1) return -1;
-    words.set(this.uplinks);
-    inside.set(this.inside);
-    return this.generation === before ? before : -1;
+    this.#uplinksRead.set(this.uplinks);
+    this.#insideRead.set(this.inside);
+    if (this.generation !== before) return -1;
+    words.set(this.#uplinksRead);
+    inside.set(this.#insideRead);
+    return before;
   }
 }
 
