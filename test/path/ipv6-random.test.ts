@@ -103,8 +103,13 @@ class Mayhem6 {
 
   #fromInside(): Made {
     const inside = `fd00:${this.#pick(["10", "10", "11"])}::${1 + this.#below(6)}`;
-    const remote = `2001:db8:ff::${1 + this.#below(5)}`;
-    const ends = { source: `[${inside}]:${1 + this.#below(40)}`, destination: `[${remote}]:${this.#pick([53, 80])}` };
+    // Every eighth is for one of our own addresses, and turns back.
+    const ours = [...uplinkAddresses6.slice(0, 2), `2001:db8:b:cf4c::${1 + this.#below(6)}`];
+    const remote = this.#below(8) === 0 ? this.#pick(ours) : `2001:db8:ff::${1 + this.#below(5)}`;
+    const ends = {
+      source: `[${inside}]:${1 + this.#below(40)}`,
+      destination: `[${remote}]:${this.#pick([53, 80, 16_384 + this.#below(32)])}`,
+    };
     const address = { source: inside, destination: remote };
     const data = pattern(this.#pick([0, 1, 11, 100, 1200, 3000]));
     const extensions = this.#below(4) === 0 ? [padding(this.#pick([HOP_BY_HOP, DESTINATION_OPTIONS, ROUTING]))] : [];
