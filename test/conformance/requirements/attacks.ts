@@ -103,6 +103,7 @@ export const packets: Section = {
       ours: "yes",
       tests: [
         "path/foreign-source > from a network that is not inside is dropped by name, and opens nothing",
+        "netns/traffic/foreign-source > gets nowhere, until the router has a route back to it, and again when that is gone",
         "path/foreign-source > from the LAN, a network behind it and the machine itself leaves",
       ],
     },

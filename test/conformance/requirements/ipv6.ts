@@ -16,12 +16,22 @@ export const ipv6: Section = {
       ],
     },
     {
+      source: "RFC 4787 REQ-9, over IPv6",
+      requirement: "Hairpinning.",
+      kernel: "None.",
+      ours: "yes",
+      tests: [
+        "path/ipv6-hairpin > reaches the other from the first one's outside endpoint, and the answer and an error come back",
+        "path/ipv6-hairpin > hosts that know each other by addresses of a prefix reach each other through the TUN",
+      ],
+    },
+    {
       source: "RFC 6296",
       requirement: "Translation of the prefix, neutral to checksums, where the uplink has one.",
       kernel: "Another target of ip6tables (NPT), without state.",
       ours: "yes",
       tests: [
-        "unit/dataplane/prefix-translation > does the example of RFC 6296, appendix B",
+        "unit/dataplane/prefix-translation > does the example of RFC 6296",
         "unit/dataplane/prefix-translation > turns every address back into itself, and leaves every sum of its words as it was",
         "path/ipv6-prefix > leaves with an address of the prefix and the port that it has, its checksum untouched, and its answer comes back",
       ],
