@@ -50,8 +50,8 @@ export const filtering = { addressAndPort: 0, address: 1, endpointIndependent: 2
 
 /** Most inside hosts with flows at a time. */
 const mostHosts = 65_536;
-/** Most IPv6 addresses that flows name at a time. */
-const mostNames = 262_144;
+/** Most IPv6 addresses that flows name at a time: with the spare ones just so many that their index need not be larger than 2 MB. */
+const mostNames = 262_000;
 const spareNames = 8;
 /** How many connections that are over are ended for a name, at most: others may use the same. */
 const nameTries = 8;

@@ -79,7 +79,7 @@ export class PrefixTranslation {
       const old = (half & 1) === 0 ? word >>> 16 : word & 0xffff;
       if (old === 0xffff) continue;
       const sum = fold(old + adjustment);
-      // Of the two forms of zero only one can be turned back (section 3.1).
+      // Of the two forms of zero only one can be turned back.
       const adjusted = sum === 0xffff ? 0 : sum;
       result[half >> 1] = (half & 1) === 0 ? (adjusted << 16) | (word & 0xffff) : (word & ~0xffff) | adjusted;
       return true;
