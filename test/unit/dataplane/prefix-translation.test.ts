@@ -20,7 +20,7 @@ function translate(translation: PrefixTranslation, which: "toOutside" | "toInsid
 }
 
 describe("prefix translation", () => {
-  test("does the example of RFC 6296, appendix B", () => {
+  test("does the example of RFC 6296", () => {
     const translation = open("fd01:203:405::/48", "2001:db8:1::/48");
     expect(translate(translation, "toOutside", "fd01:203:405:1::1234")).toBe("2001:db8:1:d550::1234");
     expect(translate(translation, "toInside", "2001:db8:1:d550::1234")).toBe("fd01:203:405:1::1234");
