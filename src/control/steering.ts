@@ -113,16 +113,14 @@ function ruleAndRouteEntries({ firstPriority, firstTable }: Slot): JournalEntry[
   ];
 }
 
-/** Address, size and switches, then up. All of it goes when the TUN is closed. */
+/** Size, switches and addresses, and up. All of it goes when the TUN is closed. */
 async function setUpTun(config: Config, uplinks: readonly UplinkSnapshot[]): Promise<void> {
   const { name, address, prefixLength } = config.tun;
-  // Or the kernel gives it a link-local IPv6 address when it is up, and solicits routers through it.
-  setOnTun("ipv6", name, "addr_gen_mode", "1");
-  // A router is in groups that it would tell the TUN of. To be none costs nothing, since forwarding asks for
-  // `all` only, and version 1 lets it leave without a word when it has not said one.
-  setOnTun("ipv6", name, "force_mld_version", "1");
-  setOnTun("ipv6", name, "forwarding", "0");
-  setOnTun("ipv6", name, "disable_ipv6", forwardsIpv6(uplinks) ? "0" : "1");
+  const size = ["mtu", String(tunMtu(uplinks)), "txqueuelen", String(queueLength)];
+  // No multicast: the kernel's own group reports would only be dropped packets to count. The size comes before
+  // everything of IPv6, which the kernel forgets where the MTU is less than 1280.
+  await ip("link", "set", "dev", name, ...size, "multicast", "off");
+  setUpTun6(name, forwardsIpv6(uplinks));
   // Replies come from anywhere; the check of the inside's own interfaces is not touched.
   setOnTun("ipv4", name, "rp_filter", "2");
   setOnTun("ipv4", name, "forwarding", "1");
@@ -132,9 +130,17 @@ async function setUpTun(config: Config, uplinks: readonly UplinkSnapshot[]): Pro
   // Deprecated, so that nothing but the default route's `src` chooses it.
   if (forwardsIpv6(uplinks))
     await ip("addr", "replace", `${tunAddress6(config)}/128`, "dev", name, "preferred_lft", "0");
-  const size = ["mtu", String(tunMtu(uplinks)), "txqueuelen", String(queueLength)];
-  // No multicast: the kernel's own group reports would only be dropped packets to count.
-  await ip("link", "set", "dev", name, ...size, "multicast", "off", "up");
+  await ip("link", "set", "dev", name, "up");
+}
+
+function setUpTun6(name: string, isForwarded: boolean): void {
+  // Or the kernel gives it a link-local address when it is up, and solicits routers through it.
+  setOnTun("ipv6", name, "addr_gen_mode", "1");
+  // A router is in groups that it would tell the TUN of. To be none costs nothing, since forwarding asks for
+  // `all` only, and version 1 lets it leave without a word when it has not said one.
+  setOnTun("ipv6", name, "force_mld_version", "1");
+  setOnTun("ipv6", name, "forwarding", "0");
+  setOnTun("ipv6", name, "disable_ipv6", isForwarded ? "0" : "1");
 }
 
 /** False also when somebody set it down, which takes its routes away, or removed its address. */

@@ -43,6 +43,12 @@ describeForwarding("a forward over IPv6", { lab: { name: "ipv6-forwards", ipv6: 
     const flow = await scene.flow({ mappedAddress: "203.0.113.2", mappedPort: 8080 });
     expect(flow).toMatchObject({ source: "192.168.10.3", sourcePort: 81 });
   });
+
+  it.each(["client1", "client2"] as const)("is open to %s too, by the outside address", async (host) => {
+    const answer = await visit(scene.lab, host, `[${isp1}]:8080`);
+    // Its own outside address, perhaps of the other uplink.
+    expect([isp1, isp2]).toContain(answer.address);
+  });
 });
 
 async function prepare(lab: Lab): Promise<void> {

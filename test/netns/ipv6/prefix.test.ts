@@ -54,6 +54,11 @@ describeForwarding(
       expect(flow).toMatchObject({ source: client1v6, mappedAddress: outside, mappedPort: 80, uplink: isp });
     });
 
+    it.each(["isp1", "isp2"] as const)("lets one host reach another by its address of %s", async (isp) => {
+      const seen = await visit(scene.lab, "client2", `[${await outsideAddress(scene, isp)}]`);
+      expect(seen.address).toMatch(/^2001:db8:10[12]:.*::3$/);
+    });
+
     it.each([
       ["to the server", []],
       ["from the server", ["-R"]],
