@@ -21,6 +21,7 @@ import {
   ipv6AddressBytes,
   ipv6HeaderBytes,
   isForwardable,
+  isLinkLocal,
   moreFragments6,
   protocolIcmpv6,
   protocolNoNext,
@@ -46,6 +47,8 @@ export class Decoder6 {
     if (bytes < ipv6HeaderBytes) return verdict.ipTruncated;
     const length = ipv6HeaderBytes + view.getUint16(at + ipv6.payloadLength);
     if (length > bytes) return verdict.ipTotalLength;
+    if (isLinkLocal(view.getInt32(at + ipv6.source)) || isLinkLocal(view.getInt32(at + ipv6.destination)))
+      return verdict.linkLocal;
     if (!isForwardableAt(view, at + ipv6.source)) return verdict.badSource;
     if (!isForwardableAt(view, at + ipv6.destination)) return verdict.badDestination;
     const found = this.#found;

@@ -64,6 +64,8 @@ export const verdict = {
 
   // A fragment that overlaps one before it, or repeats it (RFC 5722).
   fragmentOverlap: 40,
+  // To or from a link-local address: the neighbour's talk with the router, whose kernel hears it too.
+  linkLocal: 41,
 } as const;
 
 /** Drop reasons by number, as `status` and the metrics name them: `ipChecksum` is "ip-checksum". */

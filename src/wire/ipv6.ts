@@ -85,15 +85,19 @@ function isExtension(protocol: number): boolean {
   );
 }
 
+/** Whether an address with this upper word is for its link alone: fe80::/10 (RFC 4291, section 2.5.6). */
+export function isLinkLocal(word0: number): boolean {
+  return word0 >>> 22 === 0x3fa;
+}
+
 /**
  * Whether an address with these upper words may be forwarded from or to: unicast of more than link scope. Not
  * multicast, not link-local, not what stands for an IPv4 address or for none, the loopback included (RFC 4291, section 2).
  */
 export function isForwardable(word0: number, word1: number, word2: number): boolean {
   const isMulticast = word0 >>> 24 === 0xff;
-  const isLinkLocal = word0 >>> 22 === 0x3fa;
   const isEmbedded = word0 === 0 && word1 === 0 && (word2 === 0 || word2 === 0xffff);
-  return !isMulticast && !isLinkLocal && !isEmbedded;
+  return !isMulticast && !isLinkLocal(word0) && !isEmbedded;
 }
 
 /** The four words of an address in any of the forms of RFC 4291, section 2.2, or null when the text is none. No zone. */

@@ -177,12 +177,12 @@ describe("extension headers", () => {
 
 describe("what is of the link, or of nobody,", () => {
   test.each([
-    ["a link-local source", "fe80::1", server6, "bad-source"],
+    ["a link-local source", "fe80::1", server6, "link-local"],
     ["the unspecified source", "::", server6, "bad-source"],
     ["the loopback", "::1", server6, "bad-source"],
     ["a multicast source", "ff02::1", server6, "bad-source"],
     ["an IPv4 address in disguise", "::ffff:192.0.2.1", server6, "bad-source"],
-    ["a link-local destination", client6, "fe80::1", "bad-destination"],
+    ["a link-local destination", client6, "fe80::1", "link-local"],
     ["a multicast destination", client6, "ff02::fb", "bad-destination"],
   ])("%s is dropped, from either side", (_, from, to, reason) => {
     const rig = openRig6();
