@@ -117,9 +117,8 @@ function ruleAndRouteEntries({ firstPriority, firstTable }: Slot): JournalEntry[
 async function setUpTun(config: Config, uplinks: readonly UplinkSnapshot[]): Promise<void> {
   const { name, address, prefixLength } = config.tun;
   const size = ["mtu", String(tunMtu(uplinks)), "txqueuelen", String(queueLength)];
-  // No multicast: the kernel's own group reports would only be dropped packets to count. The size comes before
-  // everything of IPv6, which the kernel forgets where the MTU is less than 1280.
-  await ip("link", "set", "dev", name, ...size, "multicast", "off");
+  // Before everything of IPv6, which the kernel forgets where the MTU is less than 1280.
+  await ip("link", "set", "dev", name, ...size);
   setUpTun6(name, forwardsIpv6(uplinks));
   // Replies come from anywhere; the check of the inside's own interfaces is not touched.
   setOnTun("ipv4", name, "rp_filter", "2");
@@ -130,7 +129,9 @@ async function setUpTun(config: Config, uplinks: readonly UplinkSnapshot[]): Pro
   // Deprecated, so that nothing but the default route's `src` chooses it.
   if (forwardsIpv6(uplinks))
     await ip("addr", "replace", `${tunAddress6(config)}/128`, "dev", name, "preferred_lft", "0");
-  await ip("link", "set", "dev", name, "up");
+  // No multicast: the kernel's own group reports would only be dropped packets to count. Not earlier: without it a
+  // device does not leave its groups.
+  await ip("link", "set", "dev", name, "multicast", "off", "up");
 }
 
 function setUpTun6(name: string, isForwarded: boolean): void {

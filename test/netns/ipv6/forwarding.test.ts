@@ -74,9 +74,12 @@ describeForwarding(
   "IPv6 over paths of other sizes",
   { lab: { name: "ipv6-path", ipv6: true, pathMtu: { isp1: 1400, isp2: 1300 } }, prepare },
   (scene) => {
+    // A host remembers a path's MTU by its destination.
+    beforeEach(() => scene.lab.exec("client1", ["ip", "-6", "route", "flush", "cache"]));
+
     it("has its path MTU found by tracepath", async () => {
       const found = await Promise.all(
-        Array.from({ length: 8 }, async (_, i) => {
+        Array.from({ length: 16 }, async (_, i) => {
           const target = `2001:db8:ff::${20 + i}`;
           const { stdout } = await scene.lab.exec("client1", ["tracepath", "-6", "-n", "-m", "5", target]);
           expect(stdout).toMatch(/hops 3 back 3/);
@@ -105,7 +108,7 @@ describeForwarding(
 
     it("is told to the sender: by the kernel what fits no uplink, by sluice what does not fit the flow's", async () => {
       const told = await Promise.all(
-        Array.from({ length: 8 }, async (_, i) => {
+        Array.from({ length: 16 }, async (_, i) => {
           const ping = ["ping", "-c", "1", "-W", "5", "-M", "do", "-s", "1302", `2001:db8:ff::${20 + i}`];
           const { stdout } = await scene.lab.exec("client1", ping, { mayFail: true });
           return / 1 received/.test(stdout) ? "answered" : /mtu=(\d+)/i.exec(stdout)?.[1];

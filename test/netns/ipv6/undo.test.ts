@@ -8,7 +8,7 @@ import { type Lab, openLab, server6, uplinkAddress6 } from "../../support/lab.ts
 import { startProgram } from "../../support/programs.ts";
 import { until } from "../../support/until.ts";
 import { visit } from "../../support/visit.ts";
-import { smallConfig, startSluice } from "../lifecycle/daemon.ts";
+import { smallConfig, startSluice, statusOf } from "../lifecycle/daemon.ts";
 import { placeOf } from "../lifecycle/leftovers.ts";
 import { leftOver, type Machine, readMachine, settledMachine } from "../lifecycle/machine.ts";
 
@@ -30,6 +30,8 @@ describe.each([1, 2])("by %i worker(s)", (workers) => {
   it("everything is as before when it has ended", async () => {
     const sluice = await start();
     expect(await uplinksOf("client1")).toEqual([uplinkAddress6.isp1, uplinkAddress6.isp2]);
+    // Not even of what the kernel would tell the TUN about multicast groups.
+    expect((await statusOf(sluice)).drops).toEqual({});
     expect(leftOver(before, await readMachine(lab))).toHaveProperty("rules6");
     expect(await sluice.stop()).toBe(0);
     expect(await readMachine(lab)).toEqual(before);
