@@ -35,6 +35,8 @@ export interface Forwarder6Options extends Admission6Options {
   /** The secret that keys every table. */
   key0: number;
   key1: number;
+  /** From 0 to below 1. */
+  random: () => number;
   /** Sources of this prefix are translated to the prefix of their uplink, where it has one; null: none are. */
   insidePrefix: Prefix6 | null;
 }
@@ -81,7 +83,8 @@ export class Forwarder6 {
     this.#owner = new Owner6(conntrack.flows, egress, this.#uplinks, post, options.worker, forwards, enter);
     const { key0, key1 } = options;
     const turnBack = (row: number, at: number, length: number) => this.#owner.turnBack(row, at, length, 0, at, 0);
-    this.#fragments = new FragmentPath6(conntrack, egress, this.#uplinks, post, key0, key1, count, turnBack);
+    const uplinks = this.#uplinks;
+    this.#fragments = new FragmentPath6(conntrack, egress, uplinks, post, key0, key1, count, turnBack, options.random);
     this.#count = count;
   }
 
@@ -142,7 +145,7 @@ export class Forwarder6 {
     const mapped = words[row + flowWord.mapped]!;
     const port = keepsIdentifier(words, row) ? keepPort : words[row + flowWord.outside]! >>> 16;
     setSource6(this.#view, at, l4, protocol, this.#names, mapped, port, isPartial(offload)); // 6
-    if (isFragment) this.#fragments.learn(tunDevice, (flow << 1) | original, nowMs);
+    if (isFragment) this.#fragments.learnOut(rows, p, flow, nowMs);
     if (turnsBack) return this.#owner.turnBack(row, at, length, l4End, start, offload);
     return this.#egress.toUplink6(uplink, at, length, l4End, start, offload); // 7
   }

@@ -1,6 +1,7 @@
 /**
- * What becomes of IPv6 fragments: as fragment-path.ts has it for IPv4, with the fragment header's 32 bits of identification,
- * which stay as they are, and without overlaps. No kernel program looks for ports in a fragment: all of them come to
+ * What becomes of IPv6 fragments: as fragment-path.ts has it for IPv4, with the fragment header's 32 bits of identification
+ * and without overlaps. Hosts that share an address outside may choose the same identification, so each datagram gets
+ * another on its way out, at random (RFC 7739, section 5). No kernel program looks for ports in a fragment: all of them come to
  * worker 0, from either side, and it passes on those of another worker's flows.
  *
  * A datagram is known by a hash of its addresses, not by their names: a later fragment may come before any flow has named them.
@@ -40,6 +41,7 @@ export class FragmentPath6 {
   readonly #key1: number;
   readonly #count: CountPackets;
   readonly #turnBack: (row: number, at: number, length: number) => number;
+  readonly #random: () => number;
   /** Of the fragment in hand: hashes of its addresses, its identification, and its part of the datagram in units of 8 bytes. */
   #source = 0;
   #destination = 0;
@@ -57,8 +59,10 @@ export class FragmentPath6 {
     key1: number,
     count: CountPackets,
     turnBack: (row: number, at: number, length: number) => number,
+    random: () => number,
   ) {
     this.#turnBack = turnBack;
+    this.#random = random;
     this.#conntrack = conntrack;
     this.#egress = egress;
     this.#uplinks = uplinks;
@@ -88,14 +92,21 @@ export class FragmentPath6 {
     return result;
   }
 
+  /** Gives a first fragment that leaves another identification, and remembers its flow as `learn` does. */
+  learnOut(rows: Int32Array, p: number, flow: number, nowMs: number): void {
+    const identification = (this.#random() * 2 ** 32) | 0;
+    setIdentification6(this.#egress.view, rows[p + packetWord.fragment]!, identification);
+    this.learn(tunDevice, (flow << 1) | original, nowMs, identification);
+  }
+
   /** Remembers what was decided for the first fragment in hand (`flow << 1 | direction`, or minus the owner plus one) and sends on those that waited for it. */
-  learn(device: number, value: number, nowMs: number): void {
+  learn(device: number, value: number, nowMs: number, identification = 0): void {
     const source = this.#source;
     const destination = this.#destination;
     const datagram = this.#datagram;
     const fragments = this.#fragments;
     if (fragments.find(source, destination, datagram, nowMs) >= 0) return;
-    fragments.learn(source, destination, datagram, value, 0, nowMs);
+    fragments.learn(source, destination, datagram, value, identification, nowMs);
     const known = fragments.find(source, destination, datagram, nowMs) / entryWords;
     this.#ranges.reset(known);
     this.#ranges.add(known, this.#from, this.#to);
@@ -119,10 +130,14 @@ export class FragmentPath6 {
     if (known < 0)
       return fragments.hold(this.#egress.memory, at, length, this.#source, this.#destination, this.#datagram, nowMs);
     const result = this.#ranges.add(known / entryWords, this.#from, this.#to);
-    return result === verdict.forward ? this.#follow(fragments.value(known), at, length, device) : result;
+    return result === verdict.forward
+      ? this.#follow(known, rows[p + packetWord.fragment]!, at, length, device)
+      : result;
   }
 
-  #follow(value: number, at: number, length: number, device: number): number {
+  /** `known`: the entry of its datagram; `header`: where its fragment header is. */
+  #follow(known: number, header: number, at: number, length: number, device: number): number {
+    const value = this.#fragments.value(known);
     if (value < 0) return this.#mail(-value - 1, at, length, device);
     const { words } = this.#conntrack.flows;
     const { names } = this.#conntrack;
@@ -150,6 +165,7 @@ export class FragmentPath6 {
     if (!turnsBack && length > this.#egress.uplinkWord(uplink, uplinkWord.mtu)) return verdict.tooBig;
     this.#count(row, uplink, original, length, 1);
     setAddress6(view, at + ipv6.source, names, mapped);
+    setIdentification6(view, header, this.#fragments.identification(known));
     if (turnsBack) return this.#turnBack(row, at, length);
     return this.#egress.toUplink6(uplink, at, length, 0, at, 0);
   }
@@ -177,4 +193,8 @@ export class FragmentPath6 {
     const key0 = this.#key0 ^ device;
     return hashWords(key0, this.#key1, view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), word3);
   }
+}
+
+function setIdentification6(view: DataView, header: number, identification: number): void {
+  view.setInt32(header + fragmentHeader.identification, identification);
 }

@@ -16,7 +16,16 @@ import {
   tcp6,
   udp6,
 } from "../support/packets6.ts";
-import { client6, openRig6, openWorkers, otherServer6, type Rig, server6, uplinkAddresses6 } from "./rig.ts";
+import {
+  client6,
+  openRig6,
+  openWorkers,
+  otherClient6,
+  otherServer6,
+  type Rig,
+  server6,
+  uplinkAddresses6,
+} from "./rig.ts";
 
 const mapped = uplinkAddresses6[0]!;
 const ends = { source: `[${client6}]:5000`, destination: `[${server6}]:53` };
@@ -52,10 +61,15 @@ describe.each([
   });
 });
 
-test("the identification stays, which has 32 bits to be unlike others", () => {
+test("two hosts that chose the same identification are told apart outside", () => {
   const rig = openRig6();
-  const out = rig.out6(fragmentsOf6(datagram, 1400, 0xfedc_ba98));
-  expect(out.map(({ fragment }) => fragment!.identification)).toEqual([0xfedc_ba98, 0xfedc_ba98]);
+  const neighbour = udp6({ ...ends, source: `[${otherClient6}]:5000`, data: pattern(2700) });
+  const sent = [datagram, neighbour].map((whole) => fragmentsOf6(whole, 1400, 0xfedc_ba98));
+  const out = rig.out6([sent[0]![0]!, sent[1]![0]!, sent[1]![1]!, sent[0]![1]!]);
+  const [first, second, ...later] = out.map(({ fragment }) => fragment!.identification);
+  expect(second).not.toBe(first);
+  expect(later).toEqual([second, first]);
+  expect(rig.drops).toEqual({});
 });
 
 test("an atomic fragment is a packet like any other (RFC 6946)", () => {

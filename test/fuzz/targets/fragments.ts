@@ -113,9 +113,7 @@ function pieceOf(bytes: Uint8Array): Uint8Array {
   if (which & 64) {
     const whole = datagrams6[which & 18]!;
     const payload = whole.payload.slice(offset, offset + length);
-    // Identifications of IPv6 stay as they are, so those of two hosts must differ to be told apart outside.
-    const own = identification | ((which & 2) << 4);
-    return fragment6({ ...whole, payload, offset, more: (which & 4) !== 0, identification: own });
+    return fragment6({ ...whole, payload, offset, more: (which & 4) !== 0, identification });
   }
   const whole = datagrams[which & 19]!;
   const payload = whole.payload.slice(offset, offset + length);
