@@ -29,7 +29,7 @@ const recordedTurns = 8192;
 export interface BenchPath {
   forwarder: Forwarder;
   shared: SharedState;
-  /** Opens every flow by its first packet. */
+  /** Opens every flow by its first packet, and answers it. */
   openAll(): void;
   /** Replays this many packets of random flows, turns of 32 outbound and 32 inbound; without `forward`, only puts them into the slots. */
   run(packets: number, forward: boolean): void;
@@ -99,6 +99,10 @@ export function openBenchPath(flows: number): BenchPath {
         const count = Math.min(batch, flows - flow);
         for (let slot = 0; slot < count; slot++) writeOut(slot, flow + slot);
         io.fill(count, 0);
+        forwarder.breath(0);
+        // Flows that nobody answers give way when they are many.
+        for (let slot = 0; slot < count; slot++) writeIn(slot, flow + slot);
+        io.fill(0, count);
         forwarder.breath(0);
       }
       recorded = io.record((slot) => {

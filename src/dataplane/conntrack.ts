@@ -49,14 +49,14 @@ export interface ConntrackOptions extends PortsOptions {
 export const filtering = { addressAndPort: 0, address: 1, endpointIndependent: 2 } as const;
 
 /** Most inside hosts with flows at a time. */
-const mostHosts = 65_536;
+const mostHosts = 32_768;
 /** Most IPv6 addresses that flows name at a time: with the spare ones just so many that their index need not be larger than 2 MB. */
 const mostNames = 262_000;
 const spareNames = 8;
 /** How many connections that are over are ended for a name, at most: others may use the same. */
 const nameTries = 8;
 /** Most flows that nobody has answered; more would be a flood. */
-const mostUnanswered = 65_536;
+const mostUnanswered = 32_768;
 /** How many unanswered flows of a host are looked at for one that holds a port of the right kind, and how many are ended for theirs. */
 const lookTries = 16;
 const endTries = 4;
