@@ -21,24 +21,13 @@
 import type { Forward } from "../tables/forwards.ts";
 import type { Prefix6 } from "../tables/prefix6.ts";
 import { steeringMixFactor, steeringPortFactor, steeringShift } from "../tables/steering-hash.ts";
+import { icmpHeaderBytes, identifiedTypes, quotingTypes } from "../wire/icmp.ts";
+import { echoTypes6, errorTypes6 } from "../wire/icmpv6.ts";
+import { fragmentOffsetMask, protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { ipv6, ipv6HeaderBytes, protocolIcmpv6 } from "../wire/ipv6.ts";
 import { assembleClassic, type ClassicInstruction, classic, type Label } from "./bpf.ts";
 import { unlessWithin } from "./receive-filter.ts";
 
-const fragmentOffsetMask = 0x1fff;
-const ICMP = 1;
-const TCP = 6;
-const UDP = 17;
-/** Echo and timestamp: requests and replies (RFC 792). */
-const queryTypes = [8, 0, 13, 14];
-/** Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792). */
-const errorTypes = [3, 4, 5, 11, 12];
-const icmpHeaderBytes = 8;
-const ipv6 = { nextHeader: 6, destination: 24 } as const;
-const ipv6HeaderBytes = 40;
-const ICMPV6 = 58;
-const echoTypes6 = [128, 129];
-/** Unreachable, too big, time exceeded, parameter problem (RFC 4443). */
-const errorTypes6 = [1, 2, 3, 4];
 /** Places in scratch memory. */
 const protocol = 0;
 const port = 1;
@@ -60,12 +49,12 @@ export function fanoutProgram(workers: number, forwards: readonly Forward[], pre
     classic.jumpIfAnyBit(fragmentOffsetMask, "first worker"),
     classic.indexFromHeaderLength(0),
     classic.restore(protocol),
-    classic.jumpIfEqual(TCP, "destination port"),
-    classic.jumpIfEqual(UDP, "destination port"),
-    classic.jumpUnlessEqual(ICMP, "first worker"),
+    classic.jumpIfEqual(protocolTcp, "destination port"),
+    classic.jumpIfEqual(protocolUdp, "destination port"),
+    classic.jumpUnlessEqual(protocolIcmp, "first worker"),
     classic.loadByteAtIndex(0),
-    ...queryTypes.map((type) => classic.jumpIfEqual(type, "identifier")),
-    ...errorTypes.map((type) => classic.jumpIfEqual(type, "error")),
+    ...identifiedTypes.map((type) => classic.jumpIfEqual(type, "identifier")),
+    ...quotingTypes.map((type) => classic.jumpIfEqual(type, "error")),
     "first worker:",
     classic.return(0),
 
@@ -87,9 +76,9 @@ export function fanoutProgram(workers: number, forwards: readonly Forward[], pre
     classic.addIndex(),
     classic.index(),
     classic.restore(protocol),
-    classic.jumpIfEqual(ICMP, "inner identifier"),
-    classic.jumpIfEqual(TCP, "inner port"),
-    classic.jumpIfEqual(UDP, "inner port"),
+    classic.jumpIfEqual(protocolIcmp, "inner identifier"),
+    classic.jumpIfEqual(protocolTcp, "inner port"),
+    classic.jumpIfEqual(protocolUdp, "inner port"),
     classic.return(0),
     "inner port:",
     classic.loadHalfAtIndex(icmpHeaderBytes),
@@ -133,9 +122,9 @@ function readPort6(): (ClassicInstruction | Label)[] {
     "version 6:",
     classic.loadByte(ipv6.nextHeader),
     classic.store(protocol),
-    classic.jumpIfEqual(TCP, "destination port 6"),
-    classic.jumpIfEqual(UDP, "destination port 6"),
-    classic.jumpUnlessEqual(ICMPV6, "first worker 6"),
+    classic.jumpIfEqual(protocolTcp, "destination port 6"),
+    classic.jumpIfEqual(protocolUdp, "destination port 6"),
+    classic.jumpUnlessEqual(protocolIcmpv6, "first worker 6"),
     classic.loadByte(ipv6HeaderBytes),
     ...echoTypes6.map((type) => classic.jumpIfEqual(type, "identifier 6")),
     ...errorTypes6.map((type) => classic.jumpIfEqual(type, "error 6")),
@@ -145,9 +134,9 @@ function readPort6(): (ClassicInstruction | Label)[] {
     "error 6:",
     classic.loadByte(inner + ipv6.nextHeader),
     classic.store(protocol),
-    classic.jumpIfEqual(TCP, "inner port 6"),
-    classic.jumpIfEqual(UDP, "inner port 6"),
-    classic.jumpIfEqual(ICMPV6, "inner identifier 6"),
+    classic.jumpIfEqual(protocolTcp, "inner port 6"),
+    classic.jumpIfEqual(protocolUdp, "inner port 6"),
+    classic.jumpIfEqual(protocolIcmpv6, "inner identifier 6"),
     classic.return(0),
 
     ...readAt("destination port 6:", ipv6HeaderBytes + 2),

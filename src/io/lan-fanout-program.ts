@@ -4,20 +4,12 @@
  * (steering-program.ts, of which this is the classic twin for a packet socket's fanout).
  */
 import { steeringMixFactor, steeringPortFactor, steeringShift } from "../tables/steering-hash.ts";
+import { errorTypes, icmpHeaderBytes } from "../wire/icmp.ts";
+import { icmpv6Type } from "../wire/icmpv6.ts";
+import { fragmentOffsetMask, protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { ipv6, ipv6HeaderBytes, protocolIcmpv6 } from "../wire/ipv6.ts";
 import { assembleClassic, type ClassicInstruction, classic, type Label } from "./bpf.ts";
 
-const fragmentOffsetMask = 0x1fff;
-const ICMP = 1;
-const TCP = 6;
-const UDP = 17;
-/** Destination unreachable, time exceeded, parameter problem (RFC 792). */
-const errorTypes = [3, 11, 12];
-const icmpHeaderBytes = 8;
-const nextHeaderAt = 6;
-const ipv6HeaderBytes = 40;
-const ICMPV6 = 58;
-/** Unreachable to parameter problem (RFC 4443). */
-const lastErrorType6 = 4;
 /** Places in scratch memory. */
 const address = 0;
 const port = 1;
@@ -32,9 +24,9 @@ export function lanFanoutProgram(workers: number): Uint8Array {
     classic.jumpIfAnyBit(fragmentOffsetMask, "first worker"),
     classic.indexFromHeaderLength(0),
     classic.loadByte(9),
-    classic.jumpIfEqual(TCP, "source port"),
-    classic.jumpIfEqual(UDP, "source port"),
-    classic.jumpUnlessEqual(ICMP, "first worker"),
+    classic.jumpIfEqual(protocolTcp, "source port"),
+    classic.jumpIfEqual(protocolUdp, "source port"),
+    classic.jumpUnlessEqual(protocolIcmp, "first worker"),
     classic.loadByteAtIndex(0),
     ...errorTypes.map((type) => classic.jumpIfEqual(type, "error")),
     classic.jump("first worker"),
@@ -82,15 +74,15 @@ function readPort6(): (ClassicInstruction | Label)[] {
     "version 6:",
     classic.load(0),
     classic.store(address),
-    classic.loadByte(nextHeaderAt),
-    classic.jumpIfEqual(TCP, "source port 6"),
-    classic.jumpIfEqual(UDP, "source port 6"),
-    classic.jumpUnlessEqual(ICMPV6, "first worker"),
+    classic.loadByte(ipv6.nextHeader),
+    classic.jumpIfEqual(protocolTcp, "source port 6"),
+    classic.jumpIfEqual(protocolUdp, "source port 6"),
+    classic.jumpUnlessEqual(protocolIcmpv6, "first worker"),
     classic.loadByte(ipv6HeaderBytes),
-    classic.jumpIfAbove(lastErrorType6, "first worker"),
-    classic.loadByte(inner + nextHeaderAt),
-    classic.jumpIfEqual(TCP, "inner port 6"),
-    classic.jumpIfEqual(UDP, "inner port 6"),
+    classic.jumpIfAbove(icmpv6Type.parameterProblem, "first worker"),
+    classic.loadByte(inner + ipv6.nextHeader),
+    classic.jumpIfEqual(protocolTcp, "inner port 6"),
+    classic.jumpIfEqual(protocolUdp, "inner port 6"),
     classic.return(0),
 
     "source port 6:",

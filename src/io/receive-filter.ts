@@ -15,6 +15,9 @@
  */
 
 import { type Prefix6, prefixMasks } from "../tables/prefix6.ts";
+import { icmpv6Type } from "../wire/icmpv6.ts";
+import { fragmentOffsetMask, moreFragments, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { ipv6, ipv6HeaderBytes, protocolIcmpv6 } from "../wire/ipv6.ts";
 import { ancillary, assembleClassic, type ClassicInstruction, classic, type Label } from "./bpf.ts";
 
 const ETH_P_IP = 0x0800;
@@ -22,17 +25,7 @@ const ETH_P_IPV6 = 0x86dd;
 const PACKET_HOST = 0;
 const vlanIdMask = 0x0fff;
 /** More fragments, or an offset: a piece of a datagram. The "don't fragment" bit is not part of it. */
-const fragmentMask = 0x3fff;
-const TCP = 6;
-const UDP = 17;
-const ICMPV6 = 58;
-/** Types of ICMPv6 (RFC 4443): 1 to 4 are errors, 128 and 129 echo, and between 4 and 128 there is nothing to forward. */
-const lastErrorType6 = 4;
-const echoReply6 = 129;
-const lastErrorTypeSpace6 = 127;
-/** Offsets in an IPv6 header (RFC 8200), and its length. */
-const ipv6 = { nextHeader: 6, destination: 24 } as const;
-const ipv6HeaderBytes = 40;
+const fragmentMask = moreFragments | fragmentOffsetMask;
 
 export interface ReceiveFilterOptions {
   /** Where the IP header stands in what the socket sees: 14 with an Ethernet header, else 0. */
@@ -71,8 +64,8 @@ export function receiveFilter(options: ReceiveFilterOptions): Uint8Array {
 
     ...(destinations === null ? [] : onlyTo(destinations, ipAt)),
     classic.loadByte(ipAt + 9),
-    classic.jumpIfEqual(TCP, "ports"),
-    classic.jumpIfEqual(UDP, "ports"),
+    classic.jumpIfEqual(protocolTcp, "ports"),
+    classic.jumpIfEqual(protocolUdp, "ports"),
     classic.return(-1),
 
     ...version6(options),
@@ -114,13 +107,14 @@ function version6({ ipAt, destinations, destinations6 = [], prefix6 }: ReceiveFi
     ...(prefix6 === undefined ? [] : [...unlessWithin(prefix6, destinationAt, "other 6"), classic.return(-1)]),
     "other 6:",
     classic.loadByte(ipAt + ipv6.nextHeader),
-    classic.jumpIfEqual(TCP, "ports 6"),
-    classic.jumpIfEqual(UDP, "ports 6"),
-    classic.jumpUnlessEqual(ICMPV6, "take 6"),
+    classic.jumpIfEqual(protocolTcp, "ports 6"),
+    classic.jumpIfEqual(protocolUdp, "ports 6"),
+    classic.jumpUnlessEqual(protocolIcmpv6, "take 6"),
     classic.loadByte(ipAt + ipv6HeaderBytes),
-    classic.jumpIfAbove(echoReply6, "leave"),
-    classic.jumpIfAbove(lastErrorTypeSpace6, "take 6"),
-    classic.jumpIfAbove(lastErrorType6, "leave"),
+    // Echo is taken, and so are errors; between the two there is nothing to forward.
+    classic.jumpIfAbove(icmpv6Type.echoReply, "leave"),
+    classic.jumpIfAbove(icmpv6Type.echo - 1, "take 6"),
+    classic.jumpIfAbove(icmpv6Type.parameterProblem, "leave"),
     "take 6:",
     classic.return(-1),
   ];

@@ -17,24 +17,13 @@
  */
 
 import { steeringMixFactor, steeringPortFactor, steeringShift } from "../tables/steering-hash.ts";
+import { icmpHeaderBytes, identifiedTypes, quotingTypes } from "../wire/icmp.ts";
+import { echoTypes6, errorTypes6 } from "../wire/icmpv6.ts";
+import { fragmentOffsetMask, moreFragments, protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { ipv6, ipv6HeaderBytes, protocolIcmpv6 } from "../wire/ipv6.ts";
 import { assembleExtended, type ExtendedInstruction, extended, type Label } from "./bpf.ts";
 
-const fragmentMask = 0x3fff;
-const fragmentOffsetMask = 0x1fff;
-const ICMP = 1;
-const TCP = 6;
-const UDP = 17;
-/** Echo and timestamp: requests and replies (RFC 792). */
-const queryTypes = [8, 0, 13, 14];
-const errorTypes = [3, 4, 5, 11, 12];
-const icmpHeaderBytes = 8;
-/** Where an IPv6 header names what follows it, and its length (RFC 8200). */
-const nextHeaderAt = 6;
-const ipv6HeaderBytes = 40;
-const ICMPV6 = 58;
-const echoTypes6 = [128, 129];
-/** Unreachable, too big, time exceeded, parameter problem (RFC 4443). */
-const errorTypes6 = [1, 2, 3, 4];
+const fragmentMask = moreFragments | fragmentOffsetMask;
 
 /** Registers: r0 and r6 are what packet loads use; the others keep their values over a load. */
 const r0 = 0;
@@ -61,12 +50,12 @@ export function steeringProgram(queues: number): Uint8Array {
     extended.shiftLeft(r0, 2),
     extended.move(l4, r0),
     extended.loadByte(9),
-    extended.jumpIfEqual(r0, TCP, "source port"),
-    extended.jumpIfEqual(r0, UDP, "source port"),
-    extended.jumpUnlessEqual(r0, ICMP, "first queue"),
+    extended.jumpIfEqual(r0, protocolTcp, "source port"),
+    extended.jumpIfEqual(r0, protocolUdp, "source port"),
+    extended.jumpUnlessEqual(r0, protocolIcmp, "first queue"),
     extended.loadByteAt(l4, 0),
-    ...queryTypes.map((type) => extended.jumpIfEqual(r0, type, "identifier")),
-    ...errorTypes.map((type) => extended.jumpIfEqual(r0, type, "error")),
+    ...identifiedTypes.map((type) => extended.jumpIfEqual(r0, type, "identifier")),
+    ...quotingTypes.map((type) => extended.jumpIfEqual(r0, type, "error")),
     extended.jump("hash"),
 
     "source port:",
@@ -89,9 +78,9 @@ export function steeringProgram(queues: number): Uint8Array {
     extended.and(r0, 15),
     extended.shiftLeft(r0, 2),
     extended.add(l4, r0),
-    extended.jumpIfEqual(port, TCP, "inner port"),
-    extended.jumpIfEqual(port, UDP, "inner port"),
-    extended.jumpIfEqual(port, ICMP, "inner identifier"),
+    extended.jumpIfEqual(port, protocolTcp, "inner port"),
+    extended.jumpIfEqual(port, protocolUdp, "inner port"),
+    extended.jumpIfEqual(port, protocolIcmp, "inner identifier"),
     "first queue:",
     extended.set(r0, 0),
     extended.exit(),
@@ -99,9 +88,9 @@ export function steeringProgram(queues: number): Uint8Array {
     // Later fragments of these carry their protocol too, so they need no detour by their source.
     "fragment:",
     extended.loadByte(9),
-    extended.jumpIfEqual(r0, TCP, "hash"),
-    extended.jumpIfEqual(r0, UDP, "hash"),
-    extended.jumpIfEqual(r0, ICMP, "hash"),
+    extended.jumpIfEqual(r0, protocolTcp, "hash"),
+    extended.jumpIfEqual(r0, protocolUdp, "hash"),
+    extended.jumpIfEqual(r0, protocolIcmp, "hash"),
     extended.jump("no ports"),
 
     ...readPort6(),
@@ -136,20 +125,20 @@ function readPort6(): (ExtendedInstruction | Label)[] {
   return [
     "version 6:",
     extended.set(address, 0),
-    extended.loadByte(nextHeaderAt),
-    extended.jumpIfEqual(r0, TCP, "source port 6"),
-    extended.jumpIfEqual(r0, UDP, "source port 6"),
-    extended.jumpUnlessEqual(r0, ICMPV6, "no ports"),
+    extended.loadByte(ipv6.nextHeader),
+    extended.jumpIfEqual(r0, protocolTcp, "source port 6"),
+    extended.jumpIfEqual(r0, protocolUdp, "source port 6"),
+    extended.jumpUnlessEqual(r0, protocolIcmpv6, "no ports"),
     extended.loadByte(ipv6HeaderBytes),
     ...echoTypes6.map((type) => extended.jumpIfEqual(r0, type, "identifier 6")),
     ...errorTypes6.map((type) => extended.jumpIfEqual(r0, type, "error 6")),
     extended.jump("no ports"),
 
     "error 6:",
-    extended.loadByte(inner + nextHeaderAt),
-    extended.jumpIfEqual(r0, TCP, "inner port 6"),
-    extended.jumpIfEqual(r0, UDP, "inner port 6"),
-    extended.jumpUnlessEqual(r0, ICMPV6, "no ports"),
+    extended.loadByte(inner + ipv6.nextHeader),
+    extended.jumpIfEqual(r0, protocolTcp, "inner port 6"),
+    extended.jumpIfEqual(r0, protocolUdp, "inner port 6"),
+    extended.jumpUnlessEqual(r0, protocolIcmpv6, "no ports"),
     extended.loadHalf(inner + ipv6HeaderBytes + 4),
     extended.jump("keep port"),
 

@@ -19,6 +19,19 @@ export const codeNetUnreachable = 0;
 export const codeFragmentationNeeded = 4;
 export const codeProhibited = 13;
 
+/** Queries and replies: what has an identifier. */
+export const identifiedTypes = [icmpType.echo, icmpType.echoReply, icmpType.timestamp, icmpType.timestampReply];
+/** What quotes a packet, also where it is not forwarded. */
+export const quotingTypes = [
+  icmpType.unreachable,
+  icmpType.sourceQuench,
+  icmpType.redirect,
+  icmpType.timeExceeded,
+  icmpType.parameterProblem,
+];
+/** Errors that are translated. Source quench is deprecated (RFC 6633) and redirect is link-local: neither is forwarded. */
+export const errorTypes = [icmpType.unreachable, icmpType.timeExceeded, icmpType.parameterProblem];
+
 export function isQuery(type: number): boolean {
   return type === icmpType.echo || type === icmpType.timestamp;
 }
@@ -27,7 +40,7 @@ export function isReply(type: number): boolean {
   return type === icmpType.echoReply || type === icmpType.timestampReply;
 }
 
-/** Errors that are translated. Source quench is deprecated (RFC 6633) and redirect is link-local: neither is forwarded. */
+/** Whether it is one of `errorTypes`. */
 export function isError(type: number): boolean {
   return type === icmpType.unreachable || type === icmpType.timeExceeded || type === icmpType.parameterProblem;
 }

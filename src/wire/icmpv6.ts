@@ -8,6 +8,14 @@ export const icmpv6Type = {
   echoReply: 129,
 } as const;
 
+export const echoTypes6 = [icmpv6Type.echo, icmpv6Type.echoReply];
+export const errorTypes6 = [
+  icmpv6Type.unreachable,
+  icmpv6Type.packetTooBig,
+  icmpv6Type.timeExceeded,
+  icmpv6Type.parameterProblem,
+];
+
 /** The 32-bit MTU of "packet too big". */
 export const icmpv6Mtu = 4;
 

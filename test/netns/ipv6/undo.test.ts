@@ -30,8 +30,10 @@ describe.each([1, 2])("by %i worker(s)", (workers) => {
   it("everything is as before when it has ended", async () => {
     const sluice = await start();
     expect(await uplinksOf("client1")).toEqual([uplinkAddress6.isp1, uplinkAddress6.isp2]);
-    // Not even of what the kernel would tell the TUN about multicast groups.
-    expect((await statusOf(sluice)).drops).toEqual({});
+    // Not even of what the kernel would tell the TUN about multicast groups. A connection that an earlier daemon's end
+    // cut off may still retransmit.
+    const { "tcp-no-flow": _cutOff, ...drops } = (await statusOf(sluice)).drops;
+    expect(drops).toEqual({});
     expect(leftOver(before, await readMachine(lab))).toHaveProperty("rules6");
     expect(await sluice.stop()).toBe(0);
     expect(await readMachine(lab)).toEqual(before);
