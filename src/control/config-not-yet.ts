@@ -18,19 +18,10 @@ interface NotYet {
 }
 
 const given = (value: unknown) => value !== undefined;
-const filled = (value: unknown) => Array.isArray(value) && value.length > 0;
 const otherThan = (usual: string) => (value: unknown) => value !== undefined && value !== usual;
 
 const notYet: readonly NotYet[] = [
-  { path: ["rules"], asked: filled, severity: "error", instead: "no rules" },
-  { path: ["balance", "policy"], asked: otherThan("weighted-hash"), severity: "error", instead: "weighted-hash" },
   { path: ["io"], asked: otherThan("shim"), severity: "error", instead: "shim" },
-  {
-    path: ["uplinks", "*", "probe"],
-    asked: given,
-    severity: "warning",
-    instead: "an uplink counts as down when its link, address or next hop is missing",
-  },
   { path: ["metrics"], asked: given, severity: "warning", instead: "sluice status --json has the figures" },
 ];
 

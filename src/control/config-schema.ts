@@ -9,7 +9,7 @@ import { readFileSync } from "node:fs";
 import { Ajv, type ErrorObject } from "ajv";
 import type { ConfigDocument } from "./config-document.ts";
 import { type ConfigPath, formatPath, formatValue, type Problem } from "./config-problem.ts";
-import type { BalanceKey, Config, Filtering, Mapping, Policy } from "./config-types.ts";
+import type { BalanceKey, Config, Failback, Filtering, Mapping, Policy, ProbeType, RuleMatch } from "./config-types.ts";
 import { nearest } from "./nearest.ts";
 
 /** The file's own shape once the schema has passed it: every default filled in, notations still text. */
@@ -24,8 +24,51 @@ export interface RawConfig {
     ipv6: { address?: string; gateway?: string; prefix?: string } | boolean;
     weight: number;
     tier: number;
+    probe?: RawThresholds & {
+      type: ProbeType;
+      targets?: string[];
+      quorum: number;
+      interval: string;
+      timeout: string;
+      down: number;
+      up: number;
+      window: number;
+      degraded: RawThresholds;
+      query: string;
+    };
+    passive: boolean;
+    holdDown: string;
+    onDown: string;
+    failback: Failback;
+    rate?: string | { up: string; down: string };
+    cap?: { monthly: string; firstDay: number; weight: number };
+    schedule: { days?: string[]; from: string; to: string; weight: number }[];
   }[];
-  balance: { key: BalanceKey; policy: Policy };
+  balance: {
+    key: BalanceKey;
+    policy: Policy;
+    sticky?: { by: "source" | "source-destination"; timeout: string };
+    rescue: boolean;
+    overflow?: number;
+    explore: number;
+  };
+  groups: { name: string; uplinks: Record<string, number> }[];
+  rules: {
+    match: {
+      source?: string[];
+      destination?: string[];
+      domain?: string[];
+      protocol?: NonNullable<RuleMatch["protocol"]>;
+      sourcePort?: (string | number)[];
+      destinationPort?: (string | number)[];
+      interface?: string[];
+      dscp?: number[];
+    };
+    use?: string[];
+    strict: boolean;
+    bypass: boolean;
+  }[];
+  hooks: { up?: string; down?: string; degraded?: string; address?: string; timeout: string };
   nat: {
     ports: string;
     mapping: Mapping;
@@ -40,6 +83,12 @@ export interface RawConfig {
   failMode: Config["failMode"];
   log: Config["log"];
   control: { socket: string };
+}
+
+export interface RawThresholds {
+  loss?: number;
+  latency?: string;
+  jitter?: string;
 }
 
 interface SchemaNode {

@@ -36,6 +36,28 @@ export function formatDurationMs(durationMs: number): string {
   return text === "" ? "0s" : text;
 }
 
+const decimalUnits: Record<string, number> = { "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
+const binaryUnits: Record<string, number> = { ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 };
+
+/** Bits a second of 100M, 1.5G, 640k. */
+export function parseRateBps(text: string): number | undefined {
+  const match = /^([0-9]{1,9}(?:\.[0-9]{1,3})?)([kMG]?)$/.exec(text);
+  return match === null ? undefined : Number(match[1]) * decimalUnits[match[2]!]!;
+}
+
+/** Bytes of 500GB, 1.5TB, 20GiB. */
+export function parseBytes(text: string): number | undefined {
+  const match = /^([0-9]{1,9}(?:\.[0-9]{1,3})?)((?:[kMGT]i?)?)B$/.exec(text);
+  if (match === null) return undefined;
+  return Math.round(Number(match[1]) * (decimalUnits[match[2]!] ?? binaryUnits[match[2]!]!));
+}
+
+/** Minutes since midnight of 08:00. */
+export function parseTimeOfDay(text: string): number | undefined {
+  const match = /^([01][0-9]|2[0-3]):([0-5][0-9])$/.exec(text);
+  return match === null ? undefined : Number(match[1]) * 60 + Number(match[2]);
+}
+
 /** Dotted quad, without the leading zeros that some programs read as octal. */
 export function parseIpv4(text: string): number | undefined {
   const parts = text.split(".");

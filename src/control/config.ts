@@ -13,8 +13,10 @@ import { type ConfigDocument, readDocument } from "./config-document.ts";
 import { checkNotYet } from "./config-not-yet.ts";
 import { ConfigError, type Problem } from "./config-problem.ts";
 import { ConfigReader } from "./config-reader.ts";
+import { toGroup, toRule } from "./config-rules.ts";
 import { checkSchema, type RawConfig } from "./config-schema.ts";
-import type { Config, ForwardConfig, UplinkConfig, UplinkIpv6Config } from "./config-types.ts";
+import type { BalanceConfig, Config, ForwardConfig, HooksConfig } from "./config-types.ts";
+import { toUplink } from "./config-uplinks.ts";
 import {
   canonical6,
   formatIpv4,
@@ -74,7 +76,10 @@ function toConfig(raw: RawConfig, file: string): Config {
     tun: { name: raw.tun.name, address: formatIpv4(tun.address), prefixLength: tun.prefixLength },
     steer: raw.steer,
     uplinks: raw.uplinks.map(toUplink),
-    balance: raw.balance,
+    balance: toBalance(raw.balance),
+    groups: raw.groups.map(toGroup),
+    rules: raw.rules.map(toRule),
+    hooks: toHooks(raw.hooks),
     nat: {
       firstPort: ports.first,
       lastPort: ports.last,
@@ -99,28 +104,19 @@ function toConfig(raw: RawConfig, file: string): Config {
   };
 }
 
-function toUplink(raw: RawConfig["uplinks"][number]): UplinkConfig {
-  const { name, gateway, address, weight, tier } = raw;
+function toBalance({ key, policy, sticky, rescue, overflow, explore }: RawConfig["balance"]): BalanceConfig {
   return {
-    name,
-    interface: raw.interface,
-    weight,
-    tier,
-    ipv6: toIpv6(raw.ipv6),
-    ...(gateway !== undefined && { gateway }),
-    ...(address !== undefined && { address }),
+    key,
+    policy,
+    sticky: sticky === undefined ? null : { by: sticky.by, timeoutMs: parseDurationMs(sticky.timeout)! },
+    rescue,
+    overflowRatio: overflow ?? null,
+    exploreRatio: explore,
   };
 }
 
-function toIpv6(raw: RawConfig["uplinks"][number]["ipv6"]): UplinkIpv6Config | null {
-  if (raw === false) return null;
-  if (raw === true) return {};
-  const { address, gateway, prefix } = raw;
-  return {
-    ...(address !== undefined && { address: canonical6(address) }),
-    ...(gateway !== undefined && { gateway: canonical6(gateway) }),
-    ...(prefix !== undefined && { prefix: parsePrefix6(prefix)! }),
-  };
+function toHooks({ timeout, ...programs }: RawConfig["hooks"]): HooksConfig {
+  return { ...programs, timeoutMs: parseDurationMs(timeout)! };
 }
 
 function toForward(raw: RawConfig["forwards"][number], uplinks: RawConfig["uplinks"]): ForwardConfig {

@@ -5,6 +5,7 @@ import type { Config } from "../../../src/control/config-types.ts";
 import type { Slot } from "../../../src/control/steering-plan.ts";
 import type { UplinkSnapshot } from "../../../src/control/uplink-snapshot.ts";
 import type { Lab } from "../../support/lab.ts";
+import { plainUplink } from "../../support/plain-uplink.ts";
 import type { Running } from "../../support/process.ts";
 
 const driver = fileURLToPath(new URL("driver.ts", import.meta.url));
@@ -25,8 +26,8 @@ export function controlConfig(more: Partial<Config> = {}): Config {
     tun: { name: tun, address: tunAddress, prefixLength: 30 },
     steer: { interfaces: ["lan0"], local: true },
     uplinks: [
-      { name: "isp1", interface: "wan0", weight: 1, tier: 1, ipv6: {} },
-      { name: "isp2", interface: "wan1", weight: 1, tier: 1, ipv6: {} },
+      { name: "isp1", interface: "wan0", ...plainUplink },
+      { name: "isp2", interface: "wan1", ...plainUplink },
     ],
     nat: { firstPort: 16_384, lastPort: 32_767 },
     forwards: [],

@@ -7,6 +7,7 @@
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { client1, type Lab, openLab, routerLan, server } from "../../support/lab.ts";
+import { plainUplink } from "../../support/plain-uplink.ts";
 import { snapshot } from "../../support/snapshot.ts";
 import { Control, controlConfig, tun, tunAddress, until } from "./control.ts";
 
@@ -16,8 +17,8 @@ const wan1Address = "198.51.100.2";
 
 /** With their gateways, which cannot be learnt where main has no default route. */
 const uplinks = [
-  { name: "isp1", interface: "wan0", gateway: "203.0.113.1", weight: 1, tier: 1, ipv6: {} },
-  { name: "isp2", interface: "wan1", gateway: modem2, weight: 1, tier: 1, ipv6: {} },
+  { name: "isp1", interface: "wan0", gateway: "203.0.113.1", ...plainUplink },
+  { name: "isp2", interface: "wan1", gateway: modem2, ...plainUplink },
 ];
 
 let lab: Lab;

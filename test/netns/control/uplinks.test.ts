@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Lab, openLab } from "../../support/lab.ts";
+import { plainUplink } from "../../support/plain-uplink.ts";
 import { runCommand } from "../../support/process.ts";
 import { Control, controlConfig, type UplinksEvent, until } from "./control.ts";
 
@@ -156,10 +157,10 @@ describe("a start of the watch", () => {
   it("does not wait for ever for an uplink that is down, and names a configured address that is not there", async () => {
     await lab.carrier("isp2", "off");
     const uplinks = [
-      { name: "isp1", interface: "wan0", address: "203.0.113.50", weight: 1, tier: 1, ipv6: {} },
-      { name: "isp2", interface: "wan1", weight: 1, tier: 1, ipv6: {} },
-      { name: "isp3", interface: "wan7", weight: 1, tier: 1, ipv6: {} },
-      { name: "isp4", interface: "wan0", gateway: "203.0.113.99", weight: 1, tier: 1, ipv6: {} },
+      { name: "isp1", interface: "wan0", address: "203.0.113.50", ...plainUplink },
+      { name: "isp2", interface: "wan1", ...plainUplink },
+      { name: "isp3", interface: "wan7", ...plainUplink },
+      { name: "isp4", interface: "wan0", gateway: "203.0.113.99", ...plainUplink },
     ];
     const started = await Control.start(lab, controlConfig({ uplinks }));
     expect(started.uplink("isp1").reason).toBe("address 203.0.113.50 is not on wan0");
@@ -183,7 +184,7 @@ describe("a start of the watch", () => {
     await ip("router", "tuntap add dev ppp7 mode tun");
     await ip("router", "address add 192.0.2.201 peer 192.0.2.202/32 dev ppp7");
     await ip("router", "link set ppp7 up");
-    const uplinks = [{ name: "isp1", interface: "ppp7", weight: 1, tier: 1, ipv6: {} }];
+    const uplinks = [{ name: "isp1", interface: "ppp7", ...plainUplink }];
     const started = await Control.start(lab, controlConfig({ uplinks }));
     // Nobody holds the TUN open, so it has no carrier; everything else is there.
     const expected = {

@@ -6,6 +6,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parsePrefix6 } from "../../../src/control/config-values.ts";
 import { delegatedPrefix, type Host, type Lab, openLab, uplinkAddress6 } from "../../support/lab.ts";
+import { plainUplink } from "../../support/plain-uplink.ts";
 import { Control, controlConfig } from "../control/control.ts";
 
 const translatedPort = 20_000;
@@ -19,8 +20,8 @@ beforeAll(async () => {
   lab = await openLab({ name: "firewall6", ipv6: true });
   const prefix = parsePrefix6(delegatedPrefix.isp1)!;
   const uplinks = [
-    { name: "isp1", interface: "wan0", weight: 1, tier: 1, ipv6: { prefix } },
-    { name: "isp2", interface: "wan1", weight: 1, tier: 1, ipv6: {} },
+    { name: "isp1", interface: "wan0", ...plainUplink, ipv6: { prefix } },
+    { name: "isp2", interface: "wan1", ...plainUplink },
   ];
   const forward = { protocols: ["tcp" as const], firstPort: 8080, lastPort: 8080, toPort: 80 };
   const forwards = [

@@ -3,6 +3,7 @@ import type { Config } from "../../../src/control/config-types.ts";
 import { type Family, routeArguments, ruleArguments } from "../../../src/control/iproute.ts";
 import { planRoutes, planRules, type Slot, slotAt, slotCount } from "../../../src/control/steering-plan.ts";
 import { describeUplink, type UplinkSnapshot } from "../../../src/control/uplink-snapshot.ts";
+import { plainUplink } from "../../support/plain-uplink.ts";
 
 const slot = slotAt(0);
 
@@ -27,7 +28,7 @@ function uplink(
     { ifindex: 2, ifname: device, flags: ["UP", "LOWER_UP"], mtu: 1500, link_type: "ether", addr_info: [] },
   ];
   const described = describeUplink(
-    { name: device, interface: device, weight: 1, tier: 1, ipv6: {} },
+    { name: device, interface: device, ...plainUplink },
     { links, defaultRoutes: [], defaultRoutes6: [] },
     null,
   );

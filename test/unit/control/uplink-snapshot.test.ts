@@ -4,6 +4,7 @@ import type { AddressRow, DefaultRoute, LinkRow } from "../../../src/control/ipr
 import { publishUplinks } from "../../../src/control/publish-uplinks.ts";
 import { describeUplink, type UplinkSnapshot } from "../../../src/control/uplink-snapshot.ts";
 import { SharedState, uplinkWord, uplinkWords } from "../../../src/tables/shared-state.ts";
+import { plainUplink } from "../../support/plain-uplink.ts";
 
 const address: AddressRow = { family: "inet", local: "203.0.113.2", prefixlen: 24, scope: "global" };
 const link: LinkRow = {
@@ -16,7 +17,7 @@ const link: LinkRow = {
   addr_info: [address],
 };
 const route: DefaultRoute = { device: "wan0", gateway: "203.0.113.1", table: 254, metric: 100 };
-const uplink: UplinkConfig = { name: "isp1", interface: "wan0", weight: 1, tier: 1, ipv6: {} };
+const uplink: UplinkConfig = { name: "isp1", interface: "wan0", ...plainUplink };
 
 function describeWith(
   { links = [link], defaultRoutes = [route] }: { links?: LinkRow[]; defaultRoutes?: DefaultRoute[] },
