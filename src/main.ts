@@ -16,14 +16,16 @@ import { readUplinks, type UplinkSnapshot } from "./control/uplink-snapshot.ts";
 import type { Ipv6Snapshot } from "./control/uplink-snapshot6.ts";
 import { watchUplinks } from "./control/uplinks.ts";
 import { version } from "./control/version.ts";
+import { openLanSockets } from "./daemon/lan-sockets.ts";
+import { flowPolicy } from "./daemon/policy-settings.ts";
+import { flowReport, statusReport } from "./daemon/status.ts";
+import { WorkerPool } from "./daemon/worker-pool.ts";
+import { socketOptions, workerStarts } from "./daemon/worker-settings.ts";
+import { flowMemoryBytes } from "./dataplane/flow-memory.ts";
 import { loadNative } from "./io/native.ts";
 import { openSockets, reopenSockets } from "./io/packet-socket.ts";
 import { openTunQueues } from "./io/tun.ts";
-import { openLanSockets } from "./lan-sockets.ts";
-import { flowReport, statusReport } from "./status.ts";
 import { noUplink, SharedState } from "./tables/shared-state.ts";
-import { WorkerPool } from "./worker-pool.ts";
-import { socketOptions, workerStarts } from "./worker-settings.ts";
 
 /**
  * Runs until SIGTERM or SIGINT, then undoes everything and resolves. Rejects, after undoing, with what
@@ -76,10 +78,12 @@ async function startUp(
 
   // Workers, with nothing to do yet.
   const shared = new SharedState();
-  shared.lookup.fill(noUplink);
+  for (const lookup of [...shared.lookups, ...shared.lookups6]) lookup.fill(noUplink);
+  const memory = new SharedArrayBuffer(flowMemoryBytes(config.workers));
+  const policy = flowPolicy(config, null);
   const pool = new WorkerPool(
     shared,
-    workerStarts(config, shared, uplinks, tunFds, socketFds, lans, eventFds),
+    workerStarts(config, shared, policy, memory, uplinks, tunFds, socketFds, lans, eventFds),
     (reason) => end.fail(reason),
   );
   cleanup.add("workers", () => pool.stop());

@@ -1,6 +1,7 @@
 /** What the main thread and a worker say to each other. Packets never come this way. */
 
 import type { ListedFlow } from "./dataplane/flow-list.ts";
+import type { FlowPolicy } from "./dataplane/flow-policy.ts";
 import type { Forward } from "./tables/forwards.ts";
 import type { Prefix6 } from "./tables/prefix6.ts";
 
@@ -25,8 +26,11 @@ export interface WorkerStart {
   filtering: number;
   forwards: Forward[];
   timeouts: { tcpEstablishedMs: number; tcpTransitoryMs: number; udpMs: number; icmpMs: number; otherMs: number };
-  /** Number of `balanceKey`. */
-  balanceKey: number;
+  policy: FlowPolicy;
+  /** Of `FlowMemory`. */
+  memory: SharedArrayBuffer;
+  /** `performance.timeOrigin` of the main thread: the clock that all threads share begins there. */
+  timeOrigin: number;
   /** Two words for the tables, two for the balance: the same in all workers. */
   secret: [number, number, number, number];
   /** Source of own ICMP errors, signed 32-bit. */
@@ -35,7 +39,10 @@ export interface WorkerStart {
   insidePrefix: Prefix6 | null;
 }
 
-export type Request = { kind: "flows"; id: number; uplink: number; limit: number } | { kind: "stop" };
+export type Request =
+  | { kind: "flows"; id: number; uplink: number; limit: number }
+  | { kind: "policy"; policy: FlowPolicy }
+  | { kind: "stop" };
 
 export type Answer =
   /** The loop runs. `memoryBytes`: tables and packet memory. */

@@ -5,6 +5,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { listFlows } from "./dataplane/flow-list.ts";
+import { FlowMemory } from "./dataplane/flow-memory.ts";
 import { Forwarder } from "./dataplane/forwarder.ts";
 import { loadNative } from "./io/native.ts";
 import { openPacketLoop } from "./io/packet-loop.ts";
@@ -22,6 +23,9 @@ const waitMs = 250;
 const EBADFD = 77;
 
 const start = workerData as WorkerStart;
+/** Every thread's `performance.now` begins with the thread. */
+const clockOffsetMs = performance.timeOrigin - start.timeOrigin;
+const clock = () => performance.now() + clockOffsetMs;
 const port = parentPort!;
 run();
 
@@ -43,12 +47,13 @@ function run(): void {
     uplinks: start.uplinks.length,
     io,
     shared,
+    memory: new FlowMemory(start.memory, start.workers),
     key0,
     key1,
     balanceKey0,
     balanceKey1,
     random: Math.random,
-    clock: () => performance.now(),
+    clock,
     wake: (worker) => native.eventSignal(start.eventFds[worker]!),
   });
   answer({ kind: "ready", memoryBytes: forwarder.memoryBytes + io.layout.totalBytes });
@@ -70,7 +75,11 @@ function serve(forwarder: Forwarder): boolean {
   for (let waiting = receiveMessageOnPort(port); waiting !== undefined; waiting = receiveMessageOnPort(port)) {
     const request = waiting.message as Request;
     if (request.kind === "stop") return false;
-    const flows = listFlows(forwarder.conntrack, request.uplink, request.limit, performance.now());
+    if (request.kind === "policy") {
+      forwarder.followPolicy(request.policy);
+      continue;
+    }
+    const flows = listFlows(forwarder.conntrack, request.uplink, request.limit, clock());
     answer({ kind: "flows", id: request.id, flows });
   }
   return true;

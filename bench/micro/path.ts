@@ -1,6 +1,7 @@
 /** A forwarder between in-memory devices, with one client's packets written straight into the slots: the rig of the micro-benchmarks. */
-import { balanceKey } from "../../src/dataplane/classify.ts";
+
 import { filtering } from "../../src/dataplane/conntrack.ts";
+import { FlowMemory, flowMemoryBytes } from "../../src/dataplane/flow-memory.ts";
 import { Forwarder } from "../../src/dataplane/forwarder.ts";
 import { flowWord, flowWords } from "../../src/tables/flow-table.ts";
 import { writeInsideNetworks } from "../../src/tables/inside-networks.ts";
@@ -16,6 +17,7 @@ import {
 } from "../../src/tables/packet-memory.ts";
 import { SharedState, uplinkWord } from "../../src/tables/shared-state.ts";
 import { dontFragment, ipv4, parseAddress, protocolUdp, setHeaderChecksum } from "../../src/wire/ipv4.ts";
+import { plainPolicy } from "../../test/support/plain-policy.ts";
 
 const batch = 32;
 const mapped = parseAddress("203.0.113.2")!;
@@ -37,7 +39,8 @@ export interface BenchPath {
 
 export function openBenchPath(flows: number): BenchPath {
   const shared = new SharedState();
-  shared.lookup.fill(0);
+  shared.lookups[0]!.fill(0);
+  shared.masks.fill(-1);
   shared.updateUplinks((words) => {
     words[uplinkWord.ready] = 1;
     words[uplinkWord.address] = mapped;
@@ -69,7 +72,8 @@ export function openBenchPath(flows: number): BenchPath {
     },
     key0: 1,
     key1: 2,
-    balanceKey: balanceKey.fiveTuple,
+    policy: plainPolicy,
+    memory: new FlowMemory(new SharedArrayBuffer(flowMemoryBytes(1)), 1),
     balanceKey0: 3,
     balanceKey1: 4,
     random: Math.random,

@@ -57,8 +57,8 @@ export class UplinkPublisher {
     const candidates = config.uplinks.map(({ name, weight, tier }, index) => ({ index, name, weight, tier }));
     const live = candidates.filter(({ index }) => snapshots[index]!.state === "up");
     const live6 = candidates.filter(({ index }) => snapshots[index]!.ipv6.state === "up");
-    buildLookup(shared.lookup, lowestTier(live));
-    buildLookup(shared.lookup6, lowestTier(live6));
+    buildLookup(shared.lookups[0]!, lowestTier(live));
+    buildLookup(shared.lookups6[0]!, lowestTier(live6));
     wake();
   }
 }

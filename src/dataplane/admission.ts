@@ -11,13 +11,17 @@ import { ack, rst, syn } from "../wire/tcp.ts";
 import { chooseUplink } from "./classify.ts";
 import type { Conntrack } from "./conntrack.ts";
 import type { Egress } from "./egress.ts";
+import type { FlowMemory } from "./flow-memory.ts";
+import type { FlowPolicy } from "./flow-policy.ts";
 import { flowFlag } from "./flow-state.ts";
 import { verdict } from "./verdict.ts";
 
 export interface AdmissionOptions {
   shared: SharedState;
-  /** A number of `balanceKey`, and the secret of that hash. */
-  balanceKey: number;
+  memory: FlowMemory;
+  /** What holds until `follow` brings another. */
+  policy: FlowPolicy;
+  /** The secret of the hashes that choose an uplink. */
   balanceKey0: number;
   balanceKey1: number;
   forwards: readonly Forward[];
@@ -27,16 +31,24 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #conntrack: Conntrack;
   readonly #egress: Egress;
+  #policy: FlowPolicy;
 
   constructor(options: AdmissionOptions, conntrack: Conntrack, egress: Egress) {
     this.#options = options;
     this.#conntrack = conntrack;
     this.#egress = egress;
+    this.#policy = options.policy;
   }
 
-  /** Opens the flow of a packet from the inside, or returns minus the verdict. */
-  openOutbound(rows: Int32Array, p: number, nowMs: number): number {
-    const { shared, balanceKey, balanceKey0, balanceKey1 } = this.#options;
+  /** Opens flows by another policy from now on. */
+  follow(policy: FlowPolicy): void {
+    this.#policy = policy;
+  }
+
+  /** Opens the flow of a packet from the inside, or returns minus the verdict. `avoid`: an uplink that it must not get, or -1. */
+  openOutbound(rows: Int32Array, p: number, avoid: number, nowMs: number): number {
+    const { shared, balanceKey0, balanceKey1 } = this.#options;
+    const { balanceKey } = this.#policy;
     const source = rows[p + packetWord.source]!;
     const destination = rows[p + packetWord.destination]!;
     const ports = rows[p + packetWord.ports]!;
@@ -49,8 +61,8 @@ export class Admission {
     if (this.#egress.uplinkWith(source) >= 0) return -verdict.ownAddress;
     if (!isInside(this.#egress.inside, source)) return -verdict.foreignSource;
     let uplink = this.#conntrack.mappedUplink(source, ports, protocol);
-    if (uplink < 0 || this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) {
-      const { lookup } = shared;
+    if (uplink < 0 || uplink === avoid || this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) {
+      const lookup = shared.lookups[0]!;
       uplink = chooseUplink(lookup, balanceKey, balanceKey0, balanceKey1, source, destination, ports, protocol);
       if (uplink === noUplink) return -verdict.noUplink;
       // The table is a moment behind the uplinks.

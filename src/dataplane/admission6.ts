@@ -16,6 +16,7 @@ import type { AdmissionOptions } from "./admission.ts";
 import { chooseUplink } from "./classify.ts";
 import { type Conntrack, filtering } from "./conntrack.ts";
 import type { Egress } from "./egress.ts";
+import type { FlowPolicy } from "./flow-policy.ts";
 import { flowFlag } from "./flow-state.ts";
 import type { PrefixTranslation } from "./prefix-translation.ts";
 import type { Uplinks6 } from "./uplinks6.ts";
@@ -34,6 +35,7 @@ export class Admission6 {
   readonly #conntrack: Conntrack;
   readonly #names: AddressBook;
   readonly #uplinks: Uplinks6;
+  #policy: FlowPolicy;
 
   constructor(options: Admission6Options, egress: Egress, conntrack: Conntrack, uplinks: Uplinks6) {
     this.#options = options;
@@ -42,10 +44,16 @@ export class Admission6 {
     this.#conntrack = conntrack;
     this.#names = conntrack.names;
     this.#uplinks = uplinks;
+    this.#policy = options.policy;
   }
 
-  /** Opens the flow of a packet from the inside, or returns minus the verdict. */
-  openOutbound(rows: Int32Array, p: number, nowMs: number): number {
+  /** Opens flows by another policy from now on. */
+  follow(policy: FlowPolicy): void {
+    this.#policy = policy;
+  }
+
+  /** Opens the flow of a packet from the inside, or returns minus the verdict. `avoid`: an uplink that it must not get, or -1. */
+  openOutbound(rows: Int32Array, p: number, avoid: number, nowMs: number): number {
     const protocol = rows[p + packetWord.protocol]!;
     const flags = rows[p + packetWord.flags]!;
     if (protocol === protocolTcp && (flags & (syn | ack | rst)) !== syn) return -verdict.tcpNoFlow;
@@ -56,7 +64,7 @@ export class Admission6 {
     const flow =
       source === 0 || destination === 0
         ? -verdict.flowTableFull
-        : this.#openOutbound(source, destination, rows[p + packetWord.ports]!, protocol, nowMs);
+        : this.#openOutbound(source, destination, rows[p + packetWord.ports]!, protocol, avoid, nowMs);
     if (flow > 0 && this.#uplinks.owning(destination) >= 0) this.#conntrack.setFlag(flow, flowFlag.turnsBack);
     this.#names.release(source);
     this.#names.release(destination);
@@ -74,12 +82,19 @@ export class Admission6 {
     );
   }
 
-  #openOutbound(source: number, destination: number, ports: number, protocol: number, nowMs: number): number {
+  #openOutbound(
+    source: number,
+    destination: number,
+    ports: number,
+    protocol: number,
+    avoid: number,
+    nowMs: number,
+  ): number {
     if (source === destination) return -verdict.badSource;
     // Our own output, routed back to us.
     if (this.#uplinks.withAddress(source) >= 0) return -verdict.ownAddress;
     let uplink = this.#conntrack.mappedUplink(source, ports, protocol);
-    if (uplink < 0 || !this.#uplinks.isReady(uplink)) {
+    if (uplink < 0 || uplink === avoid || !this.#uplinks.isReady(uplink)) {
       uplink = this.#choose(source, destination, ports, protocol);
       if (uplink === noUplink) return -verdict.noUplink;
       // The table is a moment behind the uplinks.
@@ -177,8 +192,9 @@ export class Admission6 {
 
   /** The uplink of a new flow. Names say nothing outside of this worker and change with time: the balance is by the addresses. */
   #choose(source: number, destination: number, ports: number, protocol: number): number {
-    const { shared, balanceKey, balanceKey0, balanceKey1 } = this.#options;
-    const { lookup6 } = shared;
+    const { shared, balanceKey0, balanceKey1 } = this.#options;
+    const { balanceKey } = this.#policy;
+    const lookup6 = shared.lookups6[0]!;
     const from = this.#balanceWord(source);
     const to = this.#balanceWord(destination);
     return chooseUplink(lookup6, balanceKey, balanceKey0, balanceKey1, from, to, ports, protocol);

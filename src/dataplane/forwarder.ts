@@ -26,6 +26,7 @@ import { Conntrack, type ConntrackOptions } from "./conntrack.ts";
 import { decodeBatch, decodePacket, kind } from "./decode.ts";
 import { Decoder6 } from "./decode6.ts";
 import { Egress } from "./egress.ts";
+import type { FlowPolicy } from "./flow-policy.ts";
 import { flowFlag } from "./flow-state.ts";
 import { Forwarder6, type Forwarder6Options } from "./forwarder6.ts";
 import { FragmentPath } from "./fragment-path.ts";
@@ -107,6 +108,12 @@ export class Forwarder {
     });
   }
 
+  /** Opens flows by another policy from now on. */
+  followPolicy(policy: FlowPolicy): void {
+    this.#admission.follow(policy);
+    this.#ipv6.followPolicy(policy);
+  }
+
   /** All tables of this worker. */
   get memoryBytes(): number {
     return this.conntrack.bytes + this.conntrack.names.bytes;
@@ -174,7 +181,7 @@ export class Forwarder {
       this.conntrack.close(flow);
       flow = 0;
     }
-    if (flow === 0) flow = this.#admission.openOutbound(rows, p, this.#nowMs);
+    if (flow === 0) flow = this.#admission.openOutbound(rows, p, -1, this.#nowMs);
     if (flow < 0) return this.#admission.refuse(rows, p, -flow, this.#nowMs);
 
     const { words } = flows;

@@ -17,6 +17,7 @@ import { Admission6, type Admission6Options } from "./admission6.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { kind } from "./decode-layer4.ts";
 import type { Egress } from "./egress.ts";
+import type { FlowPolicy } from "./flow-policy.ts";
 import { flowFlag } from "./flow-state.ts";
 import { FragmentPath6 } from "./fragment-path6.ts";
 import { IcmpErrors6, keepsIdentifier } from "./icmp6-error.ts";
@@ -88,6 +89,11 @@ export class Forwarder6 {
     this.#count = count;
   }
 
+  /** Opens flows by another policy from now on. */
+  followPolicy(policy: FlowPolicy): void {
+    this.#admission.follow(policy);
+  }
+
   /** Forgets fragments that waited too long and returns how many. */
   expireFragments(nowMs: number): number {
     return this.#fragments.expire(nowMs);
@@ -118,7 +124,7 @@ export class Forwarder6 {
       this.#conntrack.close(flow);
       flow = 0;
     }
-    if (flow === 0) flow = this.#admission.openOutbound(rows, p, nowMs);
+    if (flow === 0) flow = this.#admission.openOutbound(rows, p, -1, nowMs);
     if (flow < 0) return this.#ownErrors.refuse(rows, p, -flow, nowMs);
 
     const { words } = this.#conntrack.flows;

@@ -3,8 +3,10 @@
  *
  * - uplinks: written by the control plane only, under a sequence lock (`generation` is odd while it
  *   writes); a worker copies them to its own arrays when the generation has changed.
- * - lookup: 65,536 bytes for each family, hash -> uplink index or `noUplink`. A byte is whole at any moment, so it is
- *   rewritten in place while workers read it.
+ * - lookups: for each group of uplinks and each family 65,536 bytes, hash -> uplink index or `noUplink`. A byte is whole at
+ *   any moment, so it is rewritten in place while workers read it. Group 0 is the balance over all, the others are the rules'.
+ * - masks: for each group and family a word whose bit n says that uplink n may get flows of that group: where a host's
+ *   earlier flows, stickiness or latency would send one, the lookup having been asked or not.
  * - inside: the networks that inside hosts may have their addresses from; written and copied as the uplinks are.
  * - counters: one block of doubles per worker, each written by that worker only and read by the
  *   control plane at any time. (A double counts to 2^53; a 64-bit integer costs 20 times as much.)
@@ -16,6 +18,8 @@ export const maxWorkers = 16;
 export const lookupSize = 65_536;
 export const noUplink = 255;
 export const maxDropReasons = 64;
+/** Group 0 and those of the rules. */
+export const maxGroups = 32;
 
 /** Words of one uplink's row. Addresses are 32-bit integers in host order: 192.0.2.1 is 0xc0000201. */
 export const uplinkWord = {
@@ -34,6 +38,11 @@ export const uplinkWord = {
   /** The prefix that the provider routes to this uplink, for prefix translation (RFC 6296), and its length; a length of 0: none. */
   prefix6: 16,
   prefix6Length: 20,
+  /** 1 while this uplink gets flows only because a lower tier is away: they are displaced. */
+  standsIn: 21,
+  /** Counts up when all its flows are to be cut off, and when the displaced ones are. */
+  cutAll: 22,
+  cutDisplaced: 23,
 } as const;
 export const uplinkWords = 32;
 
@@ -53,14 +62,30 @@ export const counter = {
   uplinks: 16 + maxDropReasons,
 } as const;
 /** Slots of one uplink within a worker's counter block. */
-export const uplinkCounter = { txBytes: 0, rxBytes: 1, txPackets: 2, rxPackets: 3, flows: 4 } as const;
-const uplinkCounters = 8;
+export const uplinkCounter = {
+  txBytes: 0,
+  rxBytes: 1,
+  txPackets: 2,
+  rxPackets: 3,
+  flows: 4,
+  /** Flows opened from the inside, and those of them that were answered, each once. */
+  asked: 5,
+  answered: 6,
+  /** First packets that were repeated for want of an answer. */
+  repeated: 7,
+  /** Flows moved away from here for that, and those of them that another uplink then answered. */
+  rescued: 8,
+  answeredElsewhere: 9,
+  /** Flows cut off because the uplink died or was taken out. */
+  cut: 10,
+} as const;
+const uplinkCounters = 16;
 const counterBlock = counter.uplinks + maxUplinks * uplinkCounters;
 
 const uplinksAt = 128;
-const lookupAt = uplinksAt + maxUplinks * uplinkWords * 4;
-const lookup6At = lookupAt + lookupSize;
-const insideAt = lookup6At + lookupSize;
+const lookupsAt = uplinksAt + maxUplinks * uplinkWords * 4;
+const masksAt = lookupsAt + 2 * maxGroups * lookupSize;
+const insideAt = masksAt + 2 * maxGroups * 4;
 // Doubles stand at multiples of 8.
 const countersAt = insideAt + Math.ceil(insideNetworkWords / 2) * 8;
 export const sharedStateBytes = countersAt + maxWorkers * counterBlock * 8;
@@ -77,9 +102,12 @@ export class SharedState {
   readonly uplinkBytes: Uint8Array;
   /** As inside-networks.ts lays them out. */
   readonly inside: Int32Array;
-  readonly lookup: Uint8Array;
-  /** `lookup` for IPv6. */
-  readonly lookup6: Uint8Array;
+  /** By group. */
+  readonly lookups: readonly Uint8Array[];
+  readonly lookups6: readonly Uint8Array[];
+  /** By group. */
+  readonly masks: Int32Array;
+  readonly masks6: Int32Array;
 
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(sharedStateBytes)) {
     this.buffer = buffer;
@@ -87,8 +115,13 @@ export class SharedState {
     this.uplinks = new Int32Array(buffer, uplinksAt, maxUplinks * uplinkWords);
     this.uplinkBytes = new Uint8Array(buffer, uplinksAt, maxUplinks * uplinkWords * 4);
     this.inside = new Int32Array(buffer, insideAt, insideNetworkWords);
-    this.lookup = new Uint8Array(buffer, lookupAt, lookupSize);
-    this.lookup6 = new Uint8Array(buffer, lookup6At, lookupSize);
+    const lookups = Array.from({ length: 2 * maxGroups }, (_, n) => {
+      return new Uint8Array(buffer, lookupsAt + n * lookupSize, lookupSize);
+    });
+    this.lookups = lookups.slice(0, maxGroups);
+    this.lookups6 = lookups.slice(maxGroups);
+    this.masks = new Int32Array(buffer, masksAt, maxGroups);
+    this.masks6 = new Int32Array(buffer, masksAt + maxGroups * 4, maxGroups);
   }
 
   /** The counters of one worker. */

@@ -1,4 +1,5 @@
 /** IPv6 between a client and a server, masqueraded behind the uplink's address: what ipv4's tests hold, for the other family. */
+
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { tcpState } from "../../src/dataplane/tcp-state.ts";
@@ -20,6 +21,7 @@ import {
   tcp6,
   udp6,
 } from "../support/packets6.ts";
+import { plainPolicy } from "../support/plain-policy.ts";
 import {
   client,
   client6,
@@ -272,14 +274,14 @@ describe("uplinks", () => {
   test("have a table of their own for IPv6: one without an address gets nothing", () => {
     const rig = openRig6({ links: [14, 14] });
     rig.setUplink(0, { ready6: 0, address6: "" });
-    rig.shared.lookup6.fill(1);
+    rig.shared.lookups6[0]!.fill(1);
     expect(rig.outOne6(udp6({ source, destination }), 1).source).toBe(uplinkAddresses6[1]);
     expect(rig.outOne(udp({ source: `${client}:1`, destination: `${server}:53` }), 0).source).toBe("203.0.113.2");
   });
 
   test("by none of which IPv6 can go: the sender is told, from whatever address there is", () => {
     const rig = openRig6({ links: [14, 14] });
-    rig.shared.lookup6.fill(noUplink);
+    rig.shared.lookups6[0]!.fill(noUplink);
     rig.out6(udp6({ source, destination, data: pattern(2000) }));
     const [told] = rig.left6(-1);
     expect(told).toMatchObject({ source: mapped, destination: client6, type: 1, code: 0, checksumOk: true });
@@ -312,7 +314,7 @@ describe("uplinks", () => {
 
   test("the balance key is the address and not what it happens to be called", () => {
     const uplinks = (order: number[]) => {
-      const rig = openRig6({ links: [14, 14], balanceKey: 2, mtu: 1500 });
+      const rig = openRig6({ links: [14, 14], policy: { ...plainPolicy, balanceKey: 2 }, mtu: 1500 });
       rig.steerTo((hash) => hash & 1);
       const chosen = new Map<number, number>();
       for (const host of order) {

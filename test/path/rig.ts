@@ -11,9 +11,10 @@
  *
  * Of IPv6, client fd00:10::2, server 2001:db8:ff::10, uplink n has 2001:db8:n+1::2.
  */
+
 import { expect } from "vitest";
-import { balanceKey } from "../../src/dataplane/classify.ts";
 import { filtering } from "../../src/dataplane/conntrack.ts";
+import { FlowMemory, flowMemoryBytes } from "../../src/dataplane/flow-memory.ts";
 import { Forwarder, type ForwarderOptions } from "../../src/dataplane/forwarder.ts";
 import { dropNames } from "../../src/dataplane/verdict.ts";
 import { MemoryIO } from "../../src/io/memory-io.ts";
@@ -38,6 +39,7 @@ import {
   vnetHeader,
 } from "../support/packets.ts";
 import { address6Words, type ParsedPacket6, parse6 } from "../support/packets6.ts";
+import { plainPolicy } from "../support/plain-policy.ts";
 
 export const client = "192.168.10.2";
 export const otherClient = "192.168.10.3";
@@ -112,8 +114,9 @@ export class Rig {
     this.io = options.io ?? new MemoryIO({ linkHeaderBytes: links, receiveSlots, scratchSlots });
     this.shared = options.shared ?? new SharedState();
     if (options.shared === undefined) {
-      this.shared.lookup.fill(0);
-      this.shared.lookup6.fill(0);
+      this.shared.lookups[0]!.fill(0);
+      this.shared.lookups6[0]!.fill(0);
+      for (const masks of [this.shared.masks, this.shared.masks6]) masks.fill(-1);
       for (let uplink = 0; uplink < links.length; uplink++) {
         const [address, address6] = [uplinkAddresses[uplink]!, uplinkAddresses6[uplink]!];
         this.setUplink(uplink, { ready: 1, address, mtu });
@@ -142,7 +145,8 @@ export class Rig {
       },
       key0: 0x1234_5678,
       key1: 0x0fed_cba9,
-      balanceKey: balanceKey.fiveTuple,
+      policy: plainPolicy,
+      memory: new FlowMemory(new SharedArrayBuffer(flowMemoryBytes(1)), 1),
       balanceKey0: 3,
       balanceKey1: 4,
       random: randomFrom(seed),
@@ -186,9 +190,9 @@ export class Rig {
 
   /** Sends new flows to this uplink, or to what the function says for a hash. */
   steerTo(uplink: number | ((hash: number) => number)): void {
-    for (let hash = 0; hash < this.shared.lookup.length; hash++) {
-      this.shared.lookup[hash] = typeof uplink === "number" ? uplink : uplink(hash);
-      this.shared.lookup6[hash] = this.shared.lookup[hash]!;
+    for (let hash = 0; hash < this.shared.lookups[0]!.length; hash++) {
+      this.shared.lookups[0]![hash] = typeof uplink === "number" ? uplink : uplink(hash);
+      this.shared.lookups6[0]![hash] = this.shared.lookups[0]![hash]!;
     }
   }
 
@@ -292,14 +296,11 @@ export class Rig {
   }
 
   uplinkCounters(uplink: number): Record<keyof typeof uplinkCounter, number> {
-    const read = (which: number) => this.counter(uplinkCounterAt(uplink, which));
-    return {
-      txBytes: read(uplinkCounter.txBytes),
-      rxBytes: read(uplinkCounter.rxBytes),
-      txPackets: read(uplinkCounter.txPackets),
-      rxPackets: read(uplinkCounter.rxPackets),
-      flows: read(uplinkCounter.flows),
-    };
+    const read = Object.entries(uplinkCounter).map(([name, which]) => [
+      name,
+      this.counter(uplinkCounterAt(uplink, which)),
+    ]);
+    return Object.fromEntries(read);
   }
 
   get openFlows(): number {

@@ -1,28 +1,14 @@
 /** Which part of src/ may import which, and the judgement of one import. ARCHITECTURE.md has the same table. */
 
 /**
- * Imports run one way. Whatever a part may import, it may also import from itself. The files directly in
- * src/ compose the others: those of the main thread know the data plane by its names and numbers alone, the
+ * Imports run one way. Whatever a part may import, it may also import from itself. main, daemon
+ * and worker compose the others: those of the main thread know the data plane by its names and numbers alone, the
  * worker does not know the control plane at all.
  */
 export const mayImport: Readonly<Record<string, readonly string[]>> = {
   cli: ["main", "control", "io", "tables", "wire"],
-  main: [
-    "status",
-    "worker-pool",
-    "worker-protocol",
-    "worker-settings",
-    "lan-sockets",
-    "control",
-    "dataplane",
-    "io",
-    "tables",
-    "wire",
-  ],
-  status: ["worker-protocol", "control", "dataplane", "tables", "wire"],
-  "worker-pool": ["worker-protocol", "control", "dataplane", "io", "tables"],
-  "lan-sockets": ["worker-settings", "control", "io"],
-  "worker-settings": ["worker-protocol", "control", "dataplane", "io", "tables", "wire"],
+  main: ["daemon", "control", "dataplane", "io", "tables", "wire"],
+  daemon: ["worker-protocol", "control", "dataplane", "io", "tables", "wire"],
   worker: ["worker-protocol", "dataplane", "io", "tables"],
   "worker-protocol": ["dataplane", "tables"],
   control: ["io", "tables", "wire"],

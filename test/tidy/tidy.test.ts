@@ -77,6 +77,7 @@ describe("source", () => {
 const longFiles: Readonly<Record<string, string>> = {
   "src/dataplane/conntrack.ts": "opening, following and ending a flow move the same rows between the same lists",
   "src/dataplane/forwarder.ts": "a packet's walk, both ways, is read best in the order in which it happens",
+  "src/dataplane/forwarder6.ts": "the same walk for the other family",
 };
 
 describe("the repository", () => {

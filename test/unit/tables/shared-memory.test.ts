@@ -109,7 +109,7 @@ describe("the shared state", () => {
     const blocks = Array.from({ length: maxWorkers }, (_, worker) => state.counters(worker));
     for (const [worker, block] of blocks.entries()) block.fill(worker + 1);
     for (const [worker, block] of blocks.entries()) expect(new Set(block)).toEqual(new Set([worker + 1]));
-    expect([state.generation, ...state.uplinks.subarray(0, 4), state.lookup[65_535]]).toEqual([0, 0, 0, 0, 0, 0]);
+    expect([state.generation, ...state.uplinks.subarray(0, 4), state.lookups[0]![65_535]]).toEqual([0, 0, 0, 0, 0, 0]);
     const places = Array.from({ length: maxUplinks }, (_, uplink) =>
       Object.values(uplinkCounter).map((which) => uplinkCounterAt(uplink, which)),
     ).flat();

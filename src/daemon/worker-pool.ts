@@ -4,10 +4,11 @@
  * traffic silently gone would be worse than none.
  */
 import { Worker } from "node:worker_threads";
-import type { ListedFlow } from "./dataplane/flow-list.ts";
-import { loadNative } from "./io/native.ts";
-import { counter, type SharedState } from "./tables/shared-state.ts";
-import type { Answer, Request, WorkerStart } from "./worker-protocol.ts";
+import type { ListedFlow } from "../dataplane/flow-list.ts";
+import type { FlowPolicy } from "../dataplane/flow-policy.ts";
+import { loadNative } from "../io/native.ts";
+import { counter, type SharedState } from "../tables/shared-state.ts";
+import type { Answer, Request, WorkerStart } from "../worker-protocol.ts";
 
 /** A worker that does not answer within this time is stuck. */
 const answerMs = 10_000;
@@ -41,6 +42,11 @@ export class WorkerPool {
     return lists.flat().slice(0, limit);
   }
 
+  /** Has the workers open flows by another policy. */
+  follow(policy: FlowPolicy): void {
+    for (const worker of this.#workers.keys()) this.#post(worker, { kind: "policy", policy });
+  }
+
   /** Whether every loop has turned since the last time this was asked. */
   isAlive(): boolean {
     return this.#workers.every((_, worker) => {
@@ -68,7 +74,7 @@ export class WorkerPool {
   }
 
   #startOne(start: WorkerStart, onDeath: (reason: string) => void): void {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: start });
+    const worker = new Worker(new URL("../worker.ts", import.meta.url), { workerData: start });
     let reason = "it ended by itself";
     const ready = new Promise<number>((resolve, reject) => {
       worker.on("message", (answer: Answer) => {

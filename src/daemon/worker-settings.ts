@@ -2,19 +2,19 @@
  * What the devices and the workers are told: the configuration turned into numbers, masks and secrets.
  */
 import { randomBytes } from "node:crypto";
-import type { Config, ForwardConfig } from "./control/config-types.ts";
-import { isIpv6 } from "./control/config-values.ts";
-import type { LinkRow } from "./control/iproute.ts";
-import type { UplinkSnapshot } from "./control/uplink-snapshot.ts";
-import { balanceKey } from "./dataplane/classify.ts";
-import { filtering } from "./dataplane/conntrack.ts";
-import type { SocketOptions } from "./io/packet-socket.ts";
-import type { Forward } from "./tables/forwards.ts";
-import { mailboxBytes } from "./tables/mailbox.ts";
-import type { SharedState } from "./tables/shared-state.ts";
-import { parseAddress, protocolTcp, protocolUdp } from "./wire/ipv4.ts";
-import { parseAddress6 } from "./wire/ipv6.ts";
-import type { WorkerStart } from "./worker-protocol.ts";
+import type { Config, ForwardConfig } from "../control/config-types.ts";
+import { isIpv6 } from "../control/config-values.ts";
+import type { LinkRow } from "../control/iproute.ts";
+import type { UplinkSnapshot } from "../control/uplink-snapshot.ts";
+import { filtering } from "../dataplane/conntrack.ts";
+import type { FlowPolicy } from "../dataplane/flow-policy.ts";
+import type { SocketOptions } from "../io/packet-socket.ts";
+import type { Forward } from "../tables/forwards.ts";
+import { mailboxBytes } from "../tables/mailbox.ts";
+import type { SharedState } from "../tables/shared-state.ts";
+import { parseAddress, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { parseAddress6 } from "../wire/ipv6.ts";
+import type { WorkerStart } from "../worker-protocol.ts";
 
 const filterings = {
   "address-and-port-dependent": filtering.addressAndPort,
@@ -22,17 +22,12 @@ const filterings = {
   "endpoint-independent": filtering.endpointIndependent,
 };
 
-const balanceKeys = {
-  "five-tuple": balanceKey.fiveTuple,
-  "source-destination": balanceKey.sourceDestination,
-  source: balanceKey.source,
-  destination: balanceKey.destination,
-};
-
 /** One start for each worker; the descriptors are by worker, the sockets by uplink and worker. */
 export function workerStarts(
   config: Config,
   shared: SharedState,
+  policy: FlowPolicy,
+  memory: SharedArrayBuffer,
   uplinks: readonly UplinkSnapshot[],
   tunFds: readonly number[],
   socketFds: readonly number[][],
@@ -58,7 +53,9 @@ export function workerStarts(
     filtering: filterings[nat.filtering],
     forwards: allForwards(config),
     timeouts: nat.timeouts,
-    balanceKey: balanceKeys[config.balance.key],
+    policy,
+    memory,
+    timeOrigin: performance.timeOrigin,
     secret: [words[0]!, words[1]!, words[2]!, words[3]!],
     errorSource: errorSource(config),
     insidePrefix: nat.insidePrefix ?? null,

@@ -1,11 +1,11 @@
 /** Makes the reports of `status` and `flows` out of counters, configuration and what is known of the uplinks. */
 import { readFileSync } from "node:fs";
-import type { Config } from "./control/config-types.ts";
-import type { FlowReport, StatusReport, UplinkReport } from "./control/report.ts";
-import type { UplinkSnapshot } from "./control/uplink-snapshot.ts";
-import type { ListedFlow } from "./dataplane/flow-list.ts";
-import { dropNames } from "./dataplane/verdict.ts";
-import { counter, type SharedState, uplinkCounter, uplinkCounterAt } from "./tables/shared-state.ts";
+import type { Config } from "../control/config-types.ts";
+import type { FlowReport, StatusReport, UplinkReport } from "../control/report.ts";
+import type { UplinkSnapshot } from "../control/uplink-snapshot.ts";
+import type { ListedFlow } from "../dataplane/flow-list.ts";
+import { dropNames } from "../dataplane/verdict.ts";
+import { counter, type SharedState, uplinkCounter, uplinkCounterAt } from "../tables/shared-state.ts";
 
 const protocolNames: Record<number, string> = { 1: "icmp", 6: "tcp", 17: "udp" };
 

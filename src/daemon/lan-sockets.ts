@@ -3,10 +3,10 @@
  * addresses: the kernel would take that for its own and never route it into the TUN. They follow the
  * uplinks' addresses, and the LAN's interface when it is made again.
  */
-import type { Config } from "./control/config-types.ts";
-import { type LinkRow, listLinks } from "./control/iproute.ts";
-import type { UplinkSnapshot } from "./control/uplink-snapshot.ts";
-import { openSockets, reopenSockets } from "./io/packet-socket.ts";
+import type { Config } from "../control/config-types.ts";
+import { type LinkRow, listLinks } from "../control/iproute.ts";
+import type { UplinkSnapshot } from "../control/uplink-snapshot.ts";
+import { openSockets, reopenSockets } from "../io/packet-socket.ts";
 import { lanSocketOptions } from "./worker-settings.ts";
 
 export interface LanSockets {
