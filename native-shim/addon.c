@@ -8,12 +8,21 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static void end_environment(void *data) {
+/* Asynchronous, because libuv gives the memory of watches back in a later turn of the event loop. */
+static void end_environment(napi_async_cleanup_hook_handle ending, void *data) {
   struct instance *instance = data;
   for (int i = 0; i < MAX_LOOPS; i++) {
     if (instance->loops[i] != NULL) loop_free(instance->loops[i]);
   }
+  watches_abandon(instance);
   registry_abandon(instance);
+  instance->ending = ending;
+  instance_released(instance);
+}
+
+void instance_released(struct instance *instance) {
+  if (instance->ending == NULL || instance->closing_watches > 0) return;
+  napi_remove_async_cleanup_hook(instance->ending);
   free(instance);
 }
 
@@ -40,6 +49,15 @@ static const struct {
     {"eventOpen", event_open},     {"eventSignal", event_signal},   {"close", descriptor_close},
     {"loopOpen", loop_open},       {"loopClose", loop_close},       {"turn", turn},
     {"scheduleBatch", schedule_batch},
+    {"deviceSocketOpen", device_socket_open},
+    {"socketConnect", socket_connect},
+    {"socketConnection", socket_connection},
+    {"socketMac", socket_mac},
+    {"socketDetach", socket_detach},
+    {"socketSend", socket_send},
+    {"socketReceive", socket_receive},
+    {"watchOpen", watch_open},
+    {"watchClose", watch_close},
 };
 
 NAPI_MODULE_INIT() {
@@ -56,6 +74,6 @@ NAPI_MODULE_INIT() {
       return NULL;
     }
   }
-  if (!succeeded(&call, napi_add_env_cleanup_hook(env, end_environment, instance))) return NULL;
+  if (!succeeded(&call, napi_add_async_cleanup_hook(env, end_environment, instance, NULL))) return NULL;
   return exports;
 }

@@ -50,22 +50,25 @@ bool read_boolean_property(const struct call *call, napi_value object, const cha
          succeeded(call, napi_get_value_bool(call->env, value, out));
 }
 
-bool read_text_property(const struct call *call, napi_value object, const char *name, char *out, size_t capacity) {
-  napi_value value;
+bool read_text(const struct call *call, napi_value value, const char *what, char *out, size_t capacity) {
   size_t bytes = 0, copied = 0;
-  if (!read_property(call, object, name, &value)) return false;
-  if (!has_type(call, value, napi_string, name, "a string")) return false;
+  if (!has_type(call, value, napi_string, what, "a string")) return false;
   if (!succeeded(call, napi_get_value_string_utf8(call->env, value, NULL, 0, &bytes))) return false;
   if (bytes == 0 || bytes >= capacity) {
-    fail_argument(call, "%s must be a string of 1 to %zu bytes, got %zu", name, capacity - 1, bytes);
+    fail_argument(call, "%s must be a string of 1 to %zu bytes, got %zu", what, capacity - 1, bytes);
     return false;
   }
   if (!succeeded(call, napi_get_value_string_utf8(call->env, value, out, capacity, &copied))) return false;
   if (strlen(out) != bytes) {
-    fail_argument(call, "%s must not contain a NUL character", name);
+    fail_argument(call, "%s must not contain a NUL character", what);
     return false;
   }
   return true;
+}
+
+bool read_text_property(const struct call *call, napi_value object, const char *name, char *out, size_t capacity) {
+  napi_value value;
+  return read_property(call, object, name, &value) && read_text(call, value, name, out, capacity);
 }
 
 bool read_records(const struct call *call, napi_value value, const char *what, size_t record_bytes, size_t most,

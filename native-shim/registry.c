@@ -17,8 +17,10 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* 16 workers with 16 uplinks each are 256 sockets, 16 TUN queues and 17 event descriptors. */
-enum { MAX_DESCRIPTORS = 1024 };
+/* 16 workers with 16 uplinks each are 256 packet sockets, 16 TUN queues and 17 event descriptors; as many again for LANs. */
+enum { MAX_DESCRIPTORS = 2048 };
+/* So that a crowd of sockets, which come and go, never takes the place of what packets go through. */
+enum { MAX_SOCKETS = 1024 };
 
 static struct descriptor descriptors[MAX_DESCRIPTORS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -29,6 +31,7 @@ static const char *const kind_names[] = {
     [KIND_PACKET] = "a packet socket",
     [KIND_EVENT] = "an event",
     [KIND_PROGRAM] = "a program",
+    [KIND_SOCKET] = "a device socket",
 };
 
 /* With the lock held. */
@@ -39,7 +42,10 @@ static struct descriptor *find(int64_t fd) {
   return NULL;
 }
 
-static struct descriptor *find_free(void) {
+static struct descriptor *find_free(enum kind kind) {
+  int sockets = 0;
+  for (int i = 0; kind == KIND_SOCKET && i < MAX_DESCRIPTORS; i++) sockets += descriptors[i].kind == KIND_SOCKET;
+  if (sockets >= MAX_SOCKETS) return NULL;
   for (int i = 0; i < MAX_DESCRIPTORS; i++) {
     if (descriptors[i].kind == KIND_NONE) return &descriptors[i];
   }
@@ -57,7 +63,7 @@ static int forget(struct descriptor *descriptor) {
 napi_value registry_add(const struct call *call, int fd, enum kind kind, int ifindex, bool vnet_header) {
   napi_value number;
   pthread_mutex_lock(&lock);
-  struct descriptor *descriptor = find_free();
+  struct descriptor *descriptor = find_free(kind);
   /* An entry of this number is left from a descriptor that somebody closed behind our back. A loop may still use it: then nothing is safe. */
   struct descriptor *stale = find(fd);
   if (stale != NULL && stale->holders == 0) {
@@ -77,7 +83,7 @@ napi_value registry_add(const struct call *call, int fd, enum kind kind, int ifi
   if (stale != NULL || descriptor == NULL) {
     close(fd);
     if (stale != NULL) return fail(call, EBUSY, "open", "descriptor %d was closed by somebody else while a loop uses it", fd);
-    return fail(call, EMFILE, "open", "more than %d descriptors are open", MAX_DESCRIPTORS);
+    return fail(call, EMFILE, "open", "more than %d descriptors are open", kind == KIND_SOCKET ? MAX_SOCKETS : MAX_DESCRIPTORS);
   }
   if (!succeeded(call, napi_create_int32(call->env, fd, &number))) {
     pthread_mutex_lock(&lock);
@@ -136,9 +142,20 @@ bool registry_close(const struct call *call, int64_t fd) {
   if (descriptor == NULL) {
     fail(call, error, "close", "fd must be a descriptor that this shim opened, got %lld", (long long)fd);
   } else {
-    fail(call, error, "close", error == EBUSY ? "descriptor %lld is used by a loop" : "descriptor %lld", (long long)fd);
+    fail(call, error, "close", error == EBUSY ? "descriptor %lld is used by a loop or a watch" : "descriptor %lld", (long long)fd);
   }
   return false;
+}
+
+bool registry_detach(const struct call *call, int64_t fd) {
+  pthread_mutex_lock(&lock);
+  struct descriptor *descriptor = find(fd);
+  enum kind found = descriptor == NULL ? KIND_NONE : descriptor->kind;
+  bool is_used = found == KIND_SOCKET && descriptor->holders > 0;
+  if (found == KIND_SOCKET && !is_used) descriptor->kind = KIND_NONE;
+  pthread_mutex_unlock(&lock);
+  if (is_used) fail(call, EBUSY, call->function, "descriptor %lld is watched", (long long)fd);
+  return found == KIND_SOCKET ? !is_used : refuse(call, fd, KIND_SOCKET, found, "fd");
 }
 
 /* With the lock held: an errno, or 0 once the new socket stands under the old number. */

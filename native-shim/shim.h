@@ -7,11 +7,12 @@
  *   - Only descriptors that the shim itself opened are used, and only as what they are (registry.c).
  *   - Nothing outlives its owner: the cleanup hook of an environment closes its loops and descriptors.
  *
- * addon.c      functions, environments, loop handles     tun.c     TUN devices, eBPF programs
- * arguments.c  reading what JavaScript passed            packet.c  packet sockets
- * failure.c    errno to Error                            loop.c    packet memory bound to devices
- * registry.c   which descriptors are ours                turn.c    a turn: flush.c, fill.c, wait.c
- * thread.c     how a thread is scheduled
+ * addon.c      functions, environments, loop handles     tun.c             TUN devices, eBPF programs
+ * arguments.c  reading what JavaScript passed            packet.c          packet sockets
+ * failure.c    errno to Error                            loop.c            packet memory bound to devices
+ * registry.c   which descriptors are ours                turn.c            a turn: flush.c, fill.c, wait.c
+ * thread.c     how a thread is scheduled                 device-socket.c   sockets of one interface: socket-io.c
+ *                                                        watch.c           ... in Node's event loop: libuv.h
  */
 #ifndef SLUICE_SHIM_H
 #define SLUICE_SHIM_H
@@ -29,13 +30,22 @@
 enum { MAX_LOOPS = 64 };
 
 struct loop;
+struct watch;
 
 /* One per environment: the main thread and every worker have their own. */
 struct instance {
   napi_env env;
   struct loop *loops[MAX_LOOPS];
   int32_t last_handle;
+  struct watch *watches;
+  /* Watches that libuv has not given back yet. */
+  int closing_watches;
+  /* Not NULL once the environment ends: it waits for this. */
+  napi_async_cleanup_hook_handle ending;
 };
+
+/* Frees the instance of an environment that ends, when nothing is left that refers to it. */
+void instance_released(struct instance *instance);
 
 enum { MAX_ARGUMENTS = 4 };
 
@@ -68,6 +78,7 @@ bool read_integer_property(const struct call *call, napi_value object, const cha
                            int64_t *out);
 bool read_boolean_property(const struct call *call, napi_value object, const char *name, bool *out);
 /* Copies the text and ends it with NUL; it has 1 to `capacity` - 1 bytes. */
+bool read_text(const struct call *call, napi_value value, const char *what, char *out, size_t capacity);
 bool read_text_property(const struct call *call, napi_value object, const char *name, char *out, size_t capacity);
 bool read_property(const struct call *call, napi_value object, const char *name, napi_value *out);
 bool is_nullish(const struct call *call, napi_value value);
@@ -80,7 +91,7 @@ bool read_records(const struct call *call, napi_value value, const char *what, s
 
 /* ---- registry.c ---- */
 
-enum kind { KIND_NONE, KIND_TUN, KIND_PACKET, KIND_EVENT, KIND_PROGRAM };
+enum kind { KIND_NONE, KIND_TUN, KIND_PACKET, KIND_EVENT, KIND_PROGRAM, KIND_SOCKET };
 
 struct descriptor {
   int fd;
@@ -102,9 +113,16 @@ void registry_release(struct descriptor *descriptor);
 /* Signals an event without holding it: a close by another thread at this moment must not find it in use. */
 bool registry_signal(const struct call *call, int64_t fd);
 bool registry_close(const struct call *call, int64_t fd);
+/* Gives a socket away: it stays open, and whoever has the number now closes it. */
+bool registry_detach(const struct call *call, int64_t fd);
 bool registry_replace(const struct call *call, int64_t old_fd, int64_t new_fd);
 /* The environment ends: closes what it opened, or leaves that to the last holder. */
 void registry_abandon(struct instance *instance);
+
+/* ---- watch.c ---- */
+
+/* The environment ends: closes its watches. */
+void watches_abandon(struct instance *instance);
 
 /* ---- the functions JavaScript sees ---- */
 
@@ -121,5 +139,14 @@ napi_value loop_open(napi_env env, napi_callback_info info);
 napi_value loop_close(napi_env env, napi_callback_info info);
 napi_value turn(napi_env env, napi_callback_info info);
 napi_value schedule_batch(napi_env env, napi_callback_info info);
+napi_value device_socket_open(napi_env env, napi_callback_info info);
+napi_value socket_connect(napi_env env, napi_callback_info info);
+napi_value socket_connection(napi_env env, napi_callback_info info);
+napi_value socket_mac(napi_env env, napi_callback_info info);
+napi_value socket_detach(napi_env env, napi_callback_info info);
+napi_value socket_send(napi_env env, napi_callback_info info);
+napi_value socket_receive(napi_env env, napi_callback_info info);
+napi_value watch_open(napi_env env, napi_callback_info info);
+napi_value watch_close(napi_env env, napi_callback_info info);
 
 #endif

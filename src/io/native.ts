@@ -47,6 +47,30 @@ export interface LoopOptions {
   readonly devices: readonly LoopDevice[];
 }
 
+export type SocketKind = "icmp" | "icmp6" | "arp" | "udp" | "tcp";
+
+export interface DeviceSocketOptions {
+  readonly kind: SocketKind;
+  readonly ifindex: number;
+  /** This machine's address to send from; ignored for arp. */
+  readonly address: string | null;
+  /** `struct sock_filter[]`: of IPv4 it sees the packet from the IP header on, of IPv6 from the ICMP header, of arp from the ARP header. */
+  readonly filter: Uint8Array | null;
+}
+
+export interface Datagram {
+  readonly bytes: number;
+  /** The sender's IP address; "" of arp. */
+  readonly from: string;
+  /** Of icmp6; else -1. */
+  readonly hopLimit: number;
+  /** How long it had been waiting to be received. */
+  readonly waitedMs: number;
+}
+
+/** What a watch waits for. */
+export const watchEvents = { readable: 1, writable: 2 } as const;
+
 export interface Native {
   /** Opens one queue of a TUN device, non-blocking. */
   tunOpen(options: { name: string; flags: number; offload: number; vnetHeaderBytes: number }): number;
@@ -75,6 +99,26 @@ export interface Native {
   turn(handle: number, timeoutMs: number): number;
   /** Schedules the calling thread so that it no longer interrupts others when it wakes (sched(7), SCHED_BATCH). */
   scheduleBatch(): void;
+  /** Opens a non-blocking socket that sends and receives by one interface only. */
+  deviceSocketOpen(options: DeviceSocketOptions): number;
+  /** Begins to connect a udp or tcp socket. */
+  socketConnect(fd: number, address: string, port: number): void;
+  /** Of a tcp socket: the round trip of its handshake in ms, 0 if not measured; null while that goes on. Throws how it failed. */
+  socketConnection(fd: number): number | null;
+  /** Of an arp socket: the interface's MAC address in hexadecimal with colons; null where it is no Ethernet. */
+  socketMac(fd: number): string | null;
+  /** The shim forgets a device socket, which stays open. */
+  socketDetach(fd: number): void;
+  /** Sends one datagram; to null: to where the socket is connected, of an arp socket to all on the link. */
+  socketSend(fd: number, bytes: Uint8Array, to: string | null): void;
+  /** Receives one datagram, cut off at the length of `room`; null when none is there. */
+  socketReceive(fd: number, room: Uint8Array): Datagram | null;
+  /**
+   * Has the event loop call back whenever the device socket can be read (or written), until `watchClose`; after an error of the
+   * socket once and then no more. A socket has one watch at most, and is not closed before it.
+   */
+  watchOpen(fd: number, events: 1 | 2, callback: () => void): void;
+  watchClose(fd: number): void;
 }
 
 const addon = "../../native-shim/build/sluice_shim.node";

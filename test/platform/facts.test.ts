@@ -18,4 +18,5 @@ describe("the shim", () => {
   fact("survives whatever JavaScript writes into a loop's memory or does to it", "hostile-loop.ts");
   fact("takes half a megabyte of a device in a turn, and the rest in the next", "turn-bound.ts");
   fact("closes what an ended environment opened, and nothing that others use", "environment-ends.ts");
+  fact("sends by one interface whatever the routes say, and is told of answers by the event loop", "device-socket.ts");
 });

@@ -4,7 +4,15 @@ import { loadNative, type Native } from "../../../src/io/native.ts";
 
 const native = loadNative();
 const event = native.eventOpen();
-afterAll(() => native.close(event));
+const socket = openSocket();
+afterAll(() => {
+  native.close(event);
+  native.close(socket);
+});
+
+function openSocket(): number {
+  return native.deviceSocketOpen({ kind: "udp", ifindex: 1, address: "127.0.0.1", filter: null });
+}
 
 /** Calls that would be right but for a descriptor, a privilege or an interface; each value of each is replaced in turn. */
 const calls: [keyof Native, unknown[]][] = [
@@ -45,6 +53,15 @@ const calls: [keyof Native, unknown[]][] = [
   ],
   ["loopClose", [1]],
   ["turn", [1, 0]],
+  ["deviceSocketOpen", [{ kind: "udp", ifindex: 1, address: "192.0.2.1", filter: new Uint8Array(8) }]],
+  ["socketConnect", [socket, "127.0.0.1", 7]],
+  ["socketConnection", [socket]],
+  ["socketMac", [socket]],
+  ["socketDetach", [socket]],
+  ["socketSend", [socket, new Uint8Array(8), "192.0.2.x"]],
+  ["socketReceive", [event, new Uint8Array(8)]],
+  ["watchOpen", [event, 1, () => {}]],
+  ["watchClose", [socket]],
 ];
 
 class Getter {
@@ -189,6 +206,42 @@ test("more descriptors than the registry has room for are refused, and can be cl
     for (;;) fds.push(native.eventOpen());
   }).toThrow(expect.objectContaining({ code: "EMFILE" }));
   expect(fds.length).toBeGreaterThan(500);
+  for (const fd of fds) native.close(fd);
+});
+
+test("a device socket's further arguments are checked as well", () => {
+  expect(() => native.socketReceive(socket, new Uint8Array(0))).toThrow(/^socketReceive: room must hold 1 to 65535/);
+  expect(() => native.socketReceive(socket, "" as never)).toThrow("socketReceive: room must be a Uint8Array");
+  expect(() => native.socketSend(socket, new Uint8Array(0), null)).toThrow(/^socketSend: bytes must hold 1 to 65535/);
+  expect(() => native.watchOpen(socket, 3 as never, () => {})).toThrow("events must be a whole number from 1 to 2");
+  expect(() => native.watchOpen(socket, 1, null as never)).toThrow("watchOpen: callback must be a function");
+  expect(() => native.deviceSocketOpen({ kind: "icmp6", ifindex: 1, address: "127.0.0.1", filter: null })).toThrow(
+    "address must be an IPv6 address, got 127.0.0.1",
+  );
+});
+
+test("a device socket is watched once, and not closed or given away before its watch", () => {
+  native.watchOpen(socket, 1, () => {});
+  expect(() => native.watchOpen(socket, 1, () => {})).toThrow(expect.objectContaining({ code: "EBUSY" }));
+  expect(() => native.close(socket)).toThrow(expect.objectContaining({ code: "EBUSY" }));
+  expect(() => native.socketDetach(socket)).toThrow(expect.objectContaining({ code: "EBUSY" }));
+  native.watchClose(socket);
+  expect(() => native.watchClose(socket)).toThrow(expect.objectContaining({ code: "EBADF" }));
+});
+
+test("a device socket that was given away is no longer the shim's, and open", () => {
+  const fd = openSocket();
+  native.socketDetach(fd);
+  expect(() => native.close(fd)).toThrow(expect.objectContaining({ code: "EBADF" }));
+  closeSync(fd);
+});
+
+test("device sockets do not take the place of other descriptors", () => {
+  const fds: number[] = [];
+  expect(() => {
+    for (;;) fds.push(openSocket());
+  }).toThrow(expect.objectContaining({ code: "EMFILE" }));
+  native.close(native.eventOpen());
   for (const fd of fds) native.close(fd);
 });
 
