@@ -64,13 +64,23 @@ export async function readMachine(lab: Lab): Promise<Machine> {
   };
 }
 
-/** The same once the children of a killed daemon have noticed. */
+/**
+ * The same once the children of a killed daemon have noticed, and what the kernel takes away with the last of them, TUN
+ * and nft table, is gone: a process that ends has no command line any more when it has not yet closed its files.
+ */
 export async function settledMachine(lab: Lab): Promise<Machine> {
-  const deadline = Date.now() + 5000;
+  const deadline = Date.now() + 10_000;
   for (;;) {
     const machine = await readMachine(lab);
-    if (machine.processes.length === 0 || Date.now() > deadline) return machine;
+    const { processes, links, nft } = machine;
+    const living = [...processes, ...links.filter(isOfProcess), ...nft.filter(isOfProcess)];
+    if (living.length === 0 || Date.now() > deadline) return machine;
   }
+}
+
+/** Of a TUN or a table that its owner takes along. */
+function isOfProcess(line: string): boolean {
+  return /\bpersist off\b|\bflags owner\b/.test(line);
 }
 
 /** What `after` has and `before` has not, by list; a line that changed is in it too. */
