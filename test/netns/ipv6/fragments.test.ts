@@ -10,7 +10,7 @@ const mostLost = 0.5;
 
 describeForwarding("IPv6 in fragments", { lab: { name: "ipv6-fragments", ipv6: true }, prepare }, (scene) => {
   it.each([2700, 9000])("carries an echo of %i bytes in fragments", async (bytes) => {
-    const ping = ["ping", "-c", "3", "-i", "0.2", "-W", "5", "-s", String(bytes), server6];
+    const ping = ["ping", "-c", "3", "-i", "0.2", "-w", "10", "-s", String(bytes), server6];
     expect((await scene.lab.exec("client1", ping)).stdout).toContain("3 received");
   });
 

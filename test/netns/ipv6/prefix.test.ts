@@ -74,7 +74,7 @@ describeForwarding(
     });
 
     it("is one hop to traceroute", async () => {
-      const { stdout } = await scene.lab.exec("client1", ["traceroute", "-6", "-n", "-q", "1", server6]);
+      const { stdout } = await scene.lab.exec("client1", ["traceroute", "-6", "-n", "-w", "5", "-q", "1", server6]);
       expect(stdout.trim().split("\n").slice(1)).toHaveLength(3);
     });
 
