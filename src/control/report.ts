@@ -52,3 +52,47 @@ export interface FlowReport {
   txPackets: number;
   rxPackets: number;
 }
+
+/** What `explain` tells of a flow that exists or would be opened. Names of uplinks, groups and rules are the configuration's. */
+export interface ExplainReport {
+  flow: {
+    protocol: string;
+    source: string;
+    /** Null: not given. */
+    sourcePort: number | null;
+    destination: string;
+    destinationPort: number | null;
+  };
+  /** The flow, where it exists: it keeps its uplink, and the rest says what it would get if it were opened now. Null: it does not. */
+  existing: FlowReport | null;
+  /** The first rule that matches: `number` counts from 0, as in `rules[3]` of check; null: none does. */
+  rule: { number: number; text: string; strict: boolean; bypass: boolean } | null;
+  /** Number 0: the balance over all. */
+  group: { number: number; name: string };
+  /** What the hash is made of, as balance.key has it. */
+  key: string;
+  /** Eight hexadecimal digits, of which the last four are the place in the lookup table; null: something of it was not given. */
+  hash: string | null;
+  policy: string;
+  candidates: ExplainCandidate[];
+  /** What has the say; none: there is no uplink. */
+  decidedBy: "flow" | "bypass" | "mapping" | "sticky" | "nearest" | "table" | "none";
+  /** Null: none, or left to the kernel, or it depends on what was not given. */
+  uplink: string | null;
+  /** A sentence. */
+  why: string;
+  /** What depends on what was not given, and what else is worth knowing; sentences. */
+  notes: string[];
+}
+
+export interface ExplainCandidate {
+  name: string;
+  state: UplinkState;
+  reason: string;
+  /** In this group; 0: not in it. */
+  weight: number;
+  /** Of the group's lookup table, 0 to 1. */
+  shareRatio: number;
+  /** Whether a host, a source or a destination that has it already may keep it. */
+  mayKeep: boolean;
+}
