@@ -2,19 +2,19 @@
  * Which packets may open a flow, and where it goes: the decisions that are taken once per connection.
  */
 import { packetWord } from "../tables/batch.ts";
-import { type Forward, findForward } from "../tables/forwards.ts";
+import { type Forward, findForward, insidePortOf } from "../tables/forwards.ts";
 import { isInside } from "../tables/inside-networks.ts";
 import { noUplink, type SharedState, uplinkWord } from "../tables/shared-state.ts";
 import { codeNetUnreachable, codeProhibited, isQuery } from "../wire/icmp.ts";
 import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
-import { ack, rst, syn } from "../wire/tcp.ts";
+import { isFirstSyn } from "../wire/tcp.ts";
 import { chooseUplink } from "./classify.ts";
 import type { Conntrack } from "./conntrack.ts";
 import type { Egress } from "./egress.ts";
 import type { FlowMemory } from "./flow-memory.ts";
 import type { FlowPolicy } from "./flow-policy.ts";
 import { flowFlag } from "./flow-state.ts";
-import { verdict } from "./verdict.ts";
+import { isOutOfRoom, verdict } from "./verdict.ts";
 
 export interface AdmissionOptions {
   shared: SharedState;
@@ -54,7 +54,7 @@ export class Admission {
     const ports = rows[p + packetWord.ports]!;
     const protocol = rows[p + packetWord.protocol]!;
     const flags = rows[p + packetWord.flags]!;
-    if (protocol === protocolTcp && (flags & (syn | ack | rst)) !== syn) return -verdict.tcpNoFlow;
+    if (protocol === protocolTcp && !isFirstSyn(flags)) return -verdict.tcpNoFlow;
     if (protocol === protocolIcmp && !isQuery(flags)) return -verdict.unsolicited;
     if (source === destination) return -verdict.badSource;
     // Our own output, routed back to us.
@@ -78,8 +78,7 @@ export class Admission {
   openInbound(rows: Int32Array, p: number, uplink: number, turned: boolean, nowMs: number): number {
     const mapped = rows[p + packetWord.destination]!;
     const protocol = rows[p + packetWord.protocol]!;
-    const isFirst =
-      protocol === protocolTcp ? (rows[p + packetWord.flags]! & (syn | ack | rst)) === syn : protocol === protocolUdp;
+    const isFirst = protocol === protocolTcp ? isFirstSyn(rows[p + packetWord.flags]!) : protocol === protocolUdp;
     const remote = rows[p + packetWord.source]!;
     if (!turned && (remote === mapped || this.#egress.uplinkWith(remote) >= 0)) return -verdict.badSource;
     if (!isFirst || mapped !== this.#egress.uplinkWord(uplink, uplinkWord.address)) return -verdict.unsolicited;
@@ -101,15 +100,14 @@ export class Admission {
     uplink: number,
     nowMs: number,
   ): number {
-    const toPort = forward.toPort + (ports & 0xffff) - forward.firstPort;
+    const toPort = insidePortOf(forward, ports & 0xffff);
     return this.#conntrack.openForwarded(forward.to, toPort, remote, mapped, ports, forward.protocol, uplink, nowMs);
   }
 
   /** Tells the sender why its first packet goes nowhere, where that is not his mistake (RFC 5508, REQ-8: silence would look like loss). */
   refuse(rows: Int32Array, p: number, reason: number, nowMs: number): number {
-    const isFull = reason === verdict.noPort || reason === verdict.flowTableFull || reason === verdict.hostFlowLimit;
-    const isNowhere = reason === verdict.noUplink;
-    if (isFull || isNowhere) {
+    const isFull = isOutOfRoom(reason);
+    if (isFull || reason === verdict.noUplink) {
       const code = isFull ? codeProhibited : codeNetUnreachable;
       this.#egress.tellUnreachable(rows[p + packetWord.at]!, rows[p + packetWord.length]!, code, 0, nowMs);
     }

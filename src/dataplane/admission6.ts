@@ -4,14 +4,14 @@
  */
 import type { AddressBook } from "../tables/address-book.ts";
 import { packetWord } from "../tables/batch.ts";
-import { type Forward, findForward } from "../tables/forwards.ts";
+import { type Forward, findForward, insidePortOf } from "../tables/forwards.ts";
 import { hashWords } from "../tables/hash.ts";
 import { isInside6 } from "../tables/inside-networks.ts";
 import { noUplink } from "../tables/shared-state.ts";
 import { icmpv6Type } from "../wire/icmpv6.ts";
 import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ipv6 } from "../wire/ipv6.ts";
-import { ack, rst, syn } from "../wire/tcp.ts";
+import { isFirstSyn } from "../wire/tcp.ts";
 import type { AdmissionOptions } from "./admission.ts";
 import { chooseUplink } from "./classify.ts";
 import { type Conntrack, filtering } from "./conntrack.ts";
@@ -56,7 +56,7 @@ export class Admission6 {
   openOutbound(rows: Int32Array, p: number, avoid: number, nowMs: number): number {
     const protocol = rows[p + packetWord.protocol]!;
     const flags = rows[p + packetWord.flags]!;
-    if (protocol === protocolTcp && (flags & (syn | ack | rst)) !== syn) return -verdict.tcpNoFlow;
+    if (protocol === protocolTcp && !isFirstSyn(flags)) return -verdict.tcpNoFlow;
     if (protocol === protocolIcmp && flags !== icmpv6Type.echo) return -verdict.unsolicited;
     if (!this.#isInside(rows[p + packetWord.at]! + ipv6.source)) return -verdict.foreignSource;
     const source = this.#take(rows[p + packetWord.at]! + ipv6.source);
@@ -114,7 +114,7 @@ export class Admission6 {
   openInbound(rows: Int32Array, p: number, uplink: number, turned: boolean, nowMs: number): number {
     const protocol = rows[p + packetWord.protocol]!;
     const flags = rows[p + packetWord.flags]!;
-    if (protocol === protocolTcp && (flags & (syn | ack | rst)) !== syn) return -verdict.unsolicited;
+    if (protocol === protocolTcp && !isFirstSyn(flags)) return -verdict.unsolicited;
     if (protocol === protocolIcmp && flags !== icmpv6Type.echo) return -verdict.unsolicited;
     const at = rows[p + packetWord.at]!;
     const ports = rows[p + packetWord.ports]!;
@@ -160,7 +160,7 @@ export class Admission6 {
     nowMs: number,
   ): number {
     const to = forward.to6!;
-    const toPort = forward.toPort + (ports & 0xffff) - forward.firstPort;
+    const toPort = insidePortOf(forward, ports & 0xffff);
     const inside = this.#conntrack.takeName(to[0]!, to[1]!, to[2]!, to[3]!);
     if (inside === 0) return -verdict.flowTableFull;
     const { protocol } = forward;

@@ -216,8 +216,8 @@ export class Conntrack {
     const flags = view.getUint8(l4 + tcp.flags);
     // The table of states is told from the side of whoever began.
     const fromOpener = (words[at]! & flowFlag.openedByRemote) === 0 ? direction : direction ^ 1;
-    const nextState = direction === reply ? nextStateFromUplink : nextTcpState;
-    const next = nextState(before, fromOpener, flags);
+    const next =
+      direction === reply ? nextStateFromUplink(before, fromOpener, flags) : nextTcpState(before, fromOpener, flags);
     if (next === tcpState.synSent && before > next) this.#windows.reset(flow);
     // SYN cookies, a port that is used again after nobody answered: the numbers may change until both ends are agreed.
     const mayBegin = before < (fromOpener === 0 ? tcpState.simultaneousOpen : tcpState.established);

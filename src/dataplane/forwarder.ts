@@ -14,12 +14,12 @@
 
 import { Batch, packetWord, packetWords } from "../tables/batch.ts";
 import { flowWord, flowWords, original, reply } from "../tables/flow-table.ts";
-import { findForward } from "../tables/forwards.ts";
+import { findForward, insidePortOf } from "../tables/forwards.ts";
 import { type DeviceQueues, type PacketIO, queueWords, vnetBytes } from "../tables/packet-memory.ts";
 import { counter, maxUplinks, uplinkCounter, uplinkCounterAt, uplinkWord } from "../tables/shared-state.ts";
 import { steer } from "../tables/steering-hash.ts";
 import { isAtomic, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
-import { ack, rst, syn } from "../wire/tcp.ts";
+import { isFirstSyn, syn } from "../wire/tcp.ts";
 import { isPartial, moveVnetHeader, segmentsOf } from "../wire/vnet.ts";
 import { Admission, type AdmissionOptions } from "./admission.ts";
 import { Conntrack, type ConntrackOptions } from "./conntrack.ts";
@@ -99,12 +99,13 @@ export class Forwarder {
     this.#post = new PostOffice(worker, workers, mailboxes, this.#egress, options.wake);
     const count = (row: number, uplink: number, direction: number, bytes: number, packets = 1) =>
       this.#count(row, uplink, direction, bytes, packets);
+    const drop = (reason: number) => this.#drop(reason, 1);
     const enter = (uplink: number, at: number, length: number) => this.#enter(uplink, at, length);
-    this.#ipv6 = new Forwarder6(options, this.conntrack, this.#egress, this.#post, count, enter);
+    this.#ipv6 = new Forwarder6(options, this.conntrack, this.#egress, this.#post, count, drop, enter);
     this.#fragments = new FragmentPath(this.conntrack.flows, this.#egress, worker, this.#post, {
       count,
       turnBack: (row, at, length) => this.#turnBack(row, at, length, 0, at, 0),
-      drop: (reason) => this.#drop(reason, 1),
+      drop,
     });
   }
 
@@ -332,7 +333,7 @@ export class Forwarder {
     const row = flow * flowWords;
     if (this.#egress.uplinkWord(words[row + flowWord.outside]! & 0xff, uplinkWord.ready) !== 0) return false;
     if (rows[p + packetWord.protocol] !== protocolTcp) return false;
-    return (rows[p + packetWord.flags]! & (syn | ack | rst)) === syn && mayBeginAnew(this.conntrack.state(flow));
+    return isFirstSyn(rows[p + packetWord.flags]!) && mayBeginAnew(this.conntrack.state(flow));
   }
 
   /** An ICMP error that an inside host, or the router's own kernel, sends about a flow. */
@@ -439,9 +440,7 @@ export class Forwarder {
   #ownerOf(uplink: number, protocol: number, port: number): number {
     const { forwards, workers } = this.#options;
     const forward = findForward(forwards, uplink, protocol, port);
-    return forward === undefined
-      ? port % workers
-      : steer(forward.to, forward.toPort + port - forward.firstPort, workers);
+    return forward === undefined ? port % workers : steer(forward.to, insidePortOf(forward, port), workers);
   }
 
   /** Copies the uplink rows when the control plane has changed them. */

@@ -11,7 +11,7 @@ import type { Prefix6 } from "../tables/prefix6.ts";
 import { maxUplinks, uplinkWord } from "../tables/shared-state.ts";
 import { ipv4HeaderBytes, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ipv6HeaderBytes } from "../wire/ipv6.ts";
-import { ack, rst, syn } from "../wire/tcp.ts";
+import { isFirstSyn, syn } from "../wire/tcp.ts";
 import { isPartial, segmentsOf } from "../wire/vnet.ts";
 import { Admission6, type Admission6Options } from "./admission6.ts";
 import type { Conntrack } from "./conntrack.ts";
@@ -48,6 +48,8 @@ const turnedWays = 1 + maxUplinks;
 
 /** Told of every packet that is sent on. */
 export type CountPackets = (row: number, uplink: number, direction: number, bytes: number, packets: number) => void;
+/** Told of every packet that is dropped where its verdict is no longer asked for. */
+export type CountDrop = (reason: number) => void;
 
 export class Forwarder6 {
   readonly #view: DataView;
@@ -69,6 +71,7 @@ export class Forwarder6 {
     egress: Egress,
     post: PostOffice,
     count: CountPackets,
+    drop: CountDrop,
     enter: (uplink: number, at: number, length: number) => number,
   ) {
     const { view } = egress;
@@ -85,7 +88,18 @@ export class Forwarder6 {
     const { key0, key1 } = options;
     const turnBack = (row: number, at: number, length: number) => this.#owner.turnBack(row, at, length, 0, at, 0);
     const uplinks = this.#uplinks;
-    this.#fragments = new FragmentPath6(conntrack, egress, uplinks, post, key0, key1, count, turnBack, options.random);
+    this.#fragments = new FragmentPath6(
+      conntrack,
+      egress,
+      uplinks,
+      post,
+      key0,
+      key1,
+      count,
+      turnBack,
+      drop,
+      options.random,
+    );
     this.#count = count;
   }
 
@@ -291,6 +305,6 @@ export class Forwarder6 {
     const row = flow * flowWords;
     if (this.#uplinks.isReady(words[row + flowWord.outside]! & 0xff)) return false;
     if (rows[p + packetWord.protocol] !== protocolTcp) return false;
-    return (rows[p + packetWord.flags]! & (syn | ack | rst)) === syn && mayBeginAnew(this.#conntrack.state(flow));
+    return isFirstSyn(rows[p + packetWord.flags]!) && mayBeginAnew(this.#conntrack.state(flow));
   }
 }

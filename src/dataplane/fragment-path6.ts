@@ -17,7 +17,7 @@ import type { Conntrack } from "./conntrack.ts";
 import { Decoder6, nameAt } from "./decode6.ts";
 import type { Egress } from "./egress.ts";
 import { flowFlag } from "./flow-state.ts";
-import type { CountPackets } from "./forwarder6.ts";
+import type { CountDrop, CountPackets } from "./forwarder6.ts";
 import { FragmentRanges } from "./fragment-ranges.ts";
 import { entryWords, Fragments, knownCapacity } from "./fragments.ts";
 import { setAddress6 } from "./masquerade6.ts";
@@ -41,6 +41,7 @@ export class FragmentPath6 {
   readonly #key1: number;
   readonly #count: CountPackets;
   readonly #turnBack: (row: number, at: number, length: number) => number;
+  readonly #drop: CountDrop;
   readonly #random: () => number;
   /** Of the fragment in hand: hashes of its addresses, its identification, and its part of the datagram in units of 8 bytes. */
   #source = 0;
@@ -49,7 +50,10 @@ export class FragmentPath6 {
   #from = 0;
   #to = 0;
 
-  /** `count` is told of every later fragment that is sent on; the keys are those of its tables; `turnBack` takes those that are for our own addresses. */
+  /**
+   * `count` is told of every later fragment that is sent on; the keys are those of its tables; `turnBack` takes those that are for our own addresses,
+   * `drop` counts one that waited in vain.
+   */
   constructor(
     conntrack: Conntrack,
     egress: Egress,
@@ -59,9 +63,11 @@ export class FragmentPath6 {
     key1: number,
     count: CountPackets,
     turnBack: (row: number, at: number, length: number) => number,
+    drop: CountDrop,
     random: () => number,
   ) {
     this.#turnBack = turnBack;
+    this.#drop = drop;
     this.#random = random;
     this.#conntrack = conntrack;
     this.#egress = egress;
@@ -106,8 +112,7 @@ export class FragmentPath6 {
     const datagram = this.#datagram;
     const fragments = this.#fragments;
     if (fragments.find(source, destination, datagram, nowMs) >= 0) return;
-    fragments.learn(source, destination, datagram, value, identification, nowMs);
-    const known = fragments.find(source, destination, datagram, nowMs) / entryWords;
+    const known = fragments.learn(source, destination, datagram, value, identification, nowMs) / entryWords;
     this.#ranges.reset(known);
     this.#ranges.add(known, this.#from, this.#to);
     while (fragments.waiting > 0) {
@@ -115,8 +120,9 @@ export class FragmentPath6 {
       if (to === 0) return;
       const length = fragments.release(this.#egress.memory, to, source, destination, datagram, nowMs);
       if (length === 0) return;
-      if (this.#decoder.decode(this.#egress.view, to, length, 0, this.#held, 0) === verdict.forward)
-        this.later(this.#held, 0, device, nowMs);
+      let result = this.#decoder.decode(this.#egress.view, to, length, 0, this.#held, 0);
+      if (result === verdict.forward) result = this.later(this.#held, 0, device, nowMs);
+      if (result !== verdict.forward) this.#drop(result);
     }
   }
 

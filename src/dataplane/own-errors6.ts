@@ -7,7 +7,7 @@ import { isSuperPacket, vnet } from "../wire/vnet.ts";
 import type { Egress } from "./egress.ts";
 import { writeError6 } from "./icmp6-error.ts";
 import type { Uplinks6 } from "./uplinks6.ts";
-import { verdict } from "./verdict.ts";
+import { isOutOfRoom, verdict } from "./verdict.ts";
 
 const anyUplink = -1;
 
@@ -41,7 +41,7 @@ export class OwnErrors6 {
 
   /** Tells the sender why its first packet goes nowhere, where that is not his mistake. Returns the verdict. */
   refuse(rows: Int32Array, p: number, reason: number, nowMs: number): number {
-    const isFull = reason === verdict.noPort || reason === verdict.flowTableFull || reason === verdict.hostFlowLimit;
+    const isFull = isOutOfRoom(reason);
     if (isFull || reason === verdict.noUplink) {
       const code = isFull ? codeProhibited6 : codeNoRoute;
       const at = rows[p + packetWord.at]!;

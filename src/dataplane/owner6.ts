@@ -4,7 +4,7 @@
  */
 import { packetWord } from "../tables/batch.ts";
 import { type FlowTable, flowWord } from "../tables/flow-table.ts";
-import { type Forward, findForward } from "../tables/forwards.ts";
+import { type Forward, findForward, insidePortOf } from "../tables/forwards.ts";
 import { vnetBytes } from "../tables/packet-memory.ts";
 import { steer } from "../tables/steering-hash.ts";
 import { hasPorts } from "../wire/ipv4.ts";
@@ -77,7 +77,7 @@ export class Owner6 {
     if (this.#uplinks.isTranslated(uplink, this.#egress.view, field)) return this.#other(steer(0, port, workers));
     const forward = findForward(this.#forwards, uplink, protocol, port);
     if (forward === undefined) return this.#other(port % workers);
-    return this.#other(steer(0, forward.toPort + port - forward.firstPort, workers));
+    return this.#other(steer(0, insidePortOf(forward, port), workers));
   }
 
   /** Passes a packet on to another worker. Returns the verdict. */

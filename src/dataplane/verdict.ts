@@ -68,6 +68,11 @@ export const verdict = {
   linkLocal: 41,
 } as const;
 
+/** Whether a flow was not opened for want of room: a table, the ports or its host's share are full. */
+export function isOutOfRoom(reason: number): boolean {
+  return reason === verdict.noPort || reason === verdict.flowTableFull || reason === verdict.hostFlowLimit;
+}
+
 /** Drop reasons by number, as `status` and the metrics name them: `ipChecksum` is "ip-checksum". */
 export const dropNames: readonly string[] = Object.keys(verdict).map((name) =>
   name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),

@@ -15,6 +15,11 @@ export interface Forward {
   toPort: number;
 }
 
+/** The port inside that a port of the forward leads to. */
+export function insidePortOf(forward: Forward, port: number): number {
+  return forward.toPort + port - forward.firstPort;
+}
+
 /** The forward for a port of an uplink, or undefined. The first match wins. */
 export function findForward(
   forwards: readonly Forward[],

@@ -17,6 +17,11 @@ export const syn = 0x02;
 export const rst = 0x04;
 export const ack = 0x10;
 
+/** Whether a segment asks for a new connection: a SYN that answers nothing. */
+export function isFirstSyn(flags: number): boolean {
+  return (flags & (syn | ack | rst)) === syn;
+}
+
 /**
  * Whether the flags can occur in a segment (RFC 9293; nf_conntrack's tcp_valid_flags has the same
  * set): exactly one of SYN, RST, plain; FIN needs an ACK; a NULL, SYN+FIN or XMAS scan has no place.

@@ -123,6 +123,7 @@ describe("a fragment", () => {
     const first = fragment6({ ...fields, payload: payload.slice(0, 1400), offset: 0, more: true });
     const left = rig.out6([liar, later, first]);
     expect(parse6(reassemble6(left.map(({ bytes }) => bytes)))).toMatchObject({ checksumOk: true });
+    expect(rig.drops).toEqual({ "fragment-overlap": 1 });
   });
 
   test("that has more gaps around it than there is room for is dropped", () => {
