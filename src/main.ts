@@ -6,7 +6,7 @@
 import { startApi } from "./control/api.ts";
 import type { Config } from "./control/config-types.ts";
 import { openFirewall } from "./control/firewall.ts";
-import { publishInsideNetworks } from "./control/inside-networks.ts";
+import { type InsideRoutes, publishInsideNetworks } from "./control/inside-networks.ts";
 import { Journal, recover } from "./control/journal.ts";
 import type { Log } from "./control/log.ts";
 import { createNotifier } from "./control/notify.ts";
@@ -19,6 +19,7 @@ import { version } from "./control/version.ts";
 import { openLanSockets } from "./daemon/lan-sockets.ts";
 import { flowPolicy } from "./daemon/policy-settings.ts";
 import { flowReport, statusReport } from "./daemon/status.ts";
+import { Totals } from "./daemon/totals.ts";
 import { WorkerPool } from "./daemon/worker-pool.ts";
 import { socketOptions, workerStarts } from "./daemon/worker-settings.ts";
 import { flowMemoryBytes } from "./dataplane/flow-memory.ts";
@@ -95,15 +96,11 @@ async function startUp(
     { config, shared, firewall, wake: () => pool.wake(), onFailure: (reason) => end.fail(reason) },
     uplinks,
   );
-  const tellInside = (networks: readonly string[]) => {
+  const tellInside = ({ networks }: InsideRoutes) => {
     if (!publishInsideNetworks(networks, shared))
       log.warn(`there are ${networks.length} networks inside, too many to tell foreign sources from: all pass`);
   };
-  const follow = (
-    current: readonly UplinkSnapshot[],
-    previous: readonly UplinkSnapshot[],
-    inside: readonly string[],
-  ) => {
+  const follow = (current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[], inside: InsideRoutes) => {
     tellInside(inside);
     for (const [index, uplink] of current.entries()) {
       if (isAnotherInterface(uplink, previous[index]!)) reopenSockets(socketFds[index]!, socketOptions(config, uplink));
@@ -112,7 +109,9 @@ async function startUp(
     for (const lan of lans)
       lan.follow(current).catch((error: Error) => log.error({ err: error }, "a LAN's sockets could not follow"));
     void publisher.update(current);
-    steering?.update(current).catch((error: Error) => log.error({ err: error }, "routes could not follow the uplinks"));
+    steering
+      ?.update(config, current)
+      .catch((error: Error) => log.error({ err: error }, "routes could not follow the uplinks"));
   };
   const watch = await watchUplinks(config, journal, {
     onUpdate: (...update) => {
@@ -129,9 +128,10 @@ async function startUp(
   await publisher.update(watch.snapshots);
 
   // Control socket, and last the traffic.
+  const totals = new Totals(shared, config.workers);
   const api = await startApi(config.control.socket, {
     version,
-    status: () => statusReport(config, version, (performance.now() - startedAt) / 1000, shared, watch.snapshots),
+    status: () => statusReport(config, version, (performance.now() - startedAt) / 1000, totals, watch.snapshots),
     flows: async ({ uplink, limit }) => {
       const index = uplink === undefined ? -1 : config.uplinks.findIndex(({ name }) => name === uplink);
       return (await pool.flows(index, limit)).map((flow) => flowReport(flow, config));

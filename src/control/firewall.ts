@@ -36,7 +36,7 @@ export interface Firewall {
    * Follows interfaces that came, went or were made again, and their addresses; does nothing when none
    * changed. Call it before the workers learn a new address. Throws when nft refuses.
    */
-  refresh(uplinks: readonly UplinkSnapshot[]): Promise<void>;
+  refresh(config: Config, uplinks: readonly UplinkSnapshot[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -59,11 +59,12 @@ export async function openFirewall(
   const nft = new InteractiveNft(onLost);
   let generation = 0;
   let shown = "";
-  const refresh = async (current: readonly UplinkSnapshot[]) => {
+  const refresh = async (config: Config, current: readonly UplinkSnapshot[]) => {
     const doors = current.filter(({ present, address, ipv6 }) => present && (address ?? ipv6.address) !== null);
-    const wanted = doors
-      .map((door) => `${door.interface} ${door.ifindex} ${door.address} ${door.ipv6.address}`)
-      .join(", ");
+    const wanted = JSON.stringify([
+      doors.map(({ interface: device, ifindex, address, ipv6 }) => [device, ifindex, address, ipv6.address]),
+      config.forwards,
+    ]);
     if (generation > 0 && wanted === shown) return;
     generation++;
     const chains = doors.map((door, index) => ({
@@ -87,14 +88,14 @@ export async function openFirewall(
   let last: Promise<void> = Promise.resolve();
   const firewall: Firewall = {
     table,
-    refresh: (current) => {
-      last = last.catch(() => {}).then(() => refresh(current));
+    refresh: (wanted, current) => {
+      last = last.catch(() => {}).then(() => refresh(wanted, current));
       return last;
     },
     close: () => nft.close(),
   };
   try {
-    await firewall.refresh(uplinks);
+    await firewall.refresh(config, uplinks);
   } catch (error) {
     await nft.close();
     throw error;

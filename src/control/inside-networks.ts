@@ -14,17 +14,23 @@ import { type Family, families, listReachable } from "./iproute.ts";
 const everything: Readonly<Record<Family, string>> = { "-4": "0.0.0.0/0", "-6": "::/0" };
 
 /** As "192.168.10.0/24", sorted; none lies within another. */
-export async function readInsideNetworks({ steer }: Config): Promise<string[]> {
-  const lists = await Promise.all(
-    families().map(async (family) => {
-      const routes = await listReachable(family);
-      const inside = routes.filter(({ devices, isLocal }) =>
-        isLocal ? steer.local : devices.some((device) => steer.interfaces.includes(device)),
-      );
-      return inside.map(({ destination }) => (destination === "default" ? everything[family] : destination));
-    }),
-  );
-  return widest(lists.flat());
+export interface InsideRoutes {
+  readonly networks: readonly string[];
+  /** By steered interface, and of `lo` the machine's own addresses. */
+  readonly behind: Readonly<Record<string, readonly string[]>>;
+}
+
+export async function readInsideNetworks({ steer }: Config): Promise<InsideRoutes> {
+  const interfaces = steer.local ? ["lo", ...steer.interfaces] : steer.interfaces;
+  const behind: Record<string, string[]> = Object.fromEntries(interfaces.map((name) => [name, []]));
+  for (const family of families()) {
+    for (const { destination, devices, isLocal } of await listReachable(family)) {
+      const network = destination === "default" ? everything[family] : destination;
+      for (const name of isLocal ? ["lo"] : devices) behind[name]?.push(network);
+    }
+  }
+  for (const name of interfaces) behind[name] = widest(behind[name]!);
+  return { networks: widest(Object.values(behind).flat()), behind };
 }
 
 /**

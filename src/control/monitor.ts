@@ -22,7 +22,7 @@ const programArguments = ["--pdeathsig", "KILL", "ip", "-oneline", "monitor", "l
 const neighbourLine = /\b(lladdr|INCOMPLETE|REACHABLE|STALE|DELAY|PROBE|FAILED|NOARP|PERMANENT|NONE)\b/;
 
 export class Monitor {
-  readonly #uplinks: readonly string[];
+  readonly #uplinks: () => readonly string[];
   readonly #lans: readonly string[];
   readonly #onTrigger: () => void;
   readonly #onProblem: (message: string) => void;
@@ -32,7 +32,7 @@ export class Monitor {
   #closed = false;
 
   constructor(
-    uplinks: readonly string[],
+    uplinks: () => readonly string[],
     lans: readonly string[],
     onTrigger: () => void,
     onProblem: (message: string) => void,
@@ -93,7 +93,7 @@ export class Monitor {
    * its many neighbours, only the routes do.
    */
   #concerns(line: string): boolean {
-    if (/^(Deleted )?\d+: /.test(line) || this.#uplinks.some((name) => line.includes(name))) return true;
+    if (/^(Deleted )?\d+: /.test(line) || this.#uplinks().some((name) => line.includes(name))) return true;
     return this.#lans.some((name) => line.includes(name)) && !neighbourLine.test(line);
   }
 }

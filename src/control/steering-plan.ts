@@ -88,6 +88,7 @@ export function planRules(config: Config, uplinks: readonly UplinkSnapshot[], sl
   const steered = { table: slot.firstTable };
   const rules: Rule[] = [];
   uplinks.forEach((uplink, index) => {
+    if (uplink.interface === "") return;
     const table = slot.firstTable + 1 + index;
     rules.push({ priority: at(5), oif: uplink.interface, action: { table } });
     const { address } = pathOf(uplink, family);

@@ -50,7 +50,7 @@ export interface Steering {
   /** Where the rules and tables are, for messages. */
   readonly slot: Slot;
   /** Follows the uplinks: call it after every change and now and then without one. Updates run one after the other. */
-  update(uplinks: readonly UplinkSnapshot[]): Promise<void>;
+  update(config: Config, uplinks: readonly UplinkSnapshot[]): Promise<void>;
   /** Takes everything away again, for good: later updates do nothing. The TUN keeps its settings until it is closed. */
   undo(): Promise<void>;
 }
@@ -78,12 +78,12 @@ export async function applySteering(
   let undone = false;
   const steering: Steering = {
     slot,
-    update: (current) =>
+    update: (wanted, current) =>
       inTurn(async () => {
         // An uplink that changes while everything is undone must not bring it back.
         if (undone) return;
-        if (!(await isTunSetUp(config, current))) await setUpTun(config, current);
-        await reconcile(config, current, slot);
+        if (!(await isTunSetUp(wanted, current))) await setUpTun(wanted, current);
+        await reconcile(wanted, current, slot);
       }),
     undo: () => {
       undone = true;
@@ -97,7 +97,7 @@ export async function applySteering(
       reservePorts(ports);
     });
     for (const entry of ruleAndRouteEntries(slot)) note(entry);
-    await steering.update(uplinks);
+    await steering.update(config, uplinks);
   } catch (error) {
     await journal.undo(entries);
     throw error;

@@ -41,7 +41,7 @@ export class UplinkPublisher {
     this.#latest = current;
     this.#tell();
     try {
-      await this.#options.firewall.refresh(current);
+      await this.#options.firewall.refresh(this.#options.config, current);
     } catch (error) {
       this.#options.onFailure((error as Error).message);
       return;

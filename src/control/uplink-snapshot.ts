@@ -67,7 +67,7 @@ export function describeUplink(
   system: SystemState,
   previous: UplinkSnapshot | null,
 ): UplinkSnapshot {
-  const link = system.links.find((row) => row.ifname === uplink.interface);
+  const link = findLink(uplink.interface, system.links, previous);
   if (link === undefined) return missing(uplink);
   const adminUp = link.flags.includes("UP");
   const carrier = adminUp && link.flags.includes("LOWER_UP") && !link.flags.includes("NO-CARRIER");
@@ -79,7 +79,7 @@ export function describeUplink(
   const reason = obstacle || addressObstacle(uplink, address, gateway, pointToPoint);
   return {
     name: uplink.name,
-    interface: uplink.interface,
+    interface: link.ifname,
     present: true,
     ifindex: link.ifindex,
     adminUp,
@@ -96,6 +96,13 @@ export function describeUplink(
     reason,
     ipv6: describeIpv6(uplink, link, system.defaultRoutes6, obstacle, previous?.ipv6 ?? null),
   };
+}
+
+/** By its name; else what had it and has been renamed since. */
+function findLink(name: string, links: readonly LinkRow[], previous: UplinkSnapshot | null): LinkRow | undefined {
+  const named = links.find((row) => row.ifname === name);
+  if (named !== undefined || previous === null || !previous.present) return named;
+  return links.find((row) => row.ifindex === previous.ifindex);
 }
 
 /** Whether packets need the gateway's MAC address to leave. */

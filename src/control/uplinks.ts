@@ -7,7 +7,7 @@
  */
 
 import type { Config } from "./config-types.ts";
-import { readInsideNetworks } from "./inside-networks.ts";
+import { type InsideRoutes, readInsideNetworks } from "./inside-networks.ts";
 import type { Journal } from "./journal.ts";
 import type { JournalEntry } from "./journal-file.ts";
 import { Monitor } from "./monitor.ts";
@@ -26,8 +26,9 @@ const resolvePollMs = 100;
 export interface UplinkWatch {
   /** As last read, in the order of the configuration. */
   readonly snapshots: readonly UplinkSnapshot[];
-  /** The networks of the inside, as `readInsideNetworks` gives them. */
-  readonly inside: readonly string[];
+  readonly inside: InsideRoutes;
+  /** Watches by another configuration from now on. Resolves when its uplinks have been read; the listener is not told. */
+  configure(config: Config): Promise<void>;
   /** Stops watching and makes the gateways' entries ordinary again. */
   close(): Promise<void>;
 }
@@ -35,9 +36,9 @@ export interface UplinkWatch {
 export interface UplinkListener {
   /**
    * Called after every change, and every 10 to 20 s without one (`previous` equals `current` then): the
-   * occasion to put back what somebody took away. `inside`: the networks there.
+   * occasion to put back what somebody took away. `inside`: what is routed there.
    */
-  onUpdate(current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[], inside: readonly string[]): void;
+  onUpdate(current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[], inside: InsideRoutes): void;
   /** The monitor ended, or the state could not be read. Watching goes on. */
   onProblem(message: string): void;
 }
@@ -51,7 +52,7 @@ export async function watchUplinks(config: Config, journal: Journal, listener: U
   // Before the first reading, or a change between the two would wait for the net.
   let wake = () => {};
   const monitor = new Monitor(
-    config.uplinks.map((uplink) => uplink.interface),
+    () => reader.interfaces,
     config.steer.interfaces,
     () => wake(),
     listener.onProblem,
@@ -72,6 +73,7 @@ export async function watchUplinks(config: Config, journal: Journal, listener: U
     get inside() {
       return reader.inside;
     },
+    configure: (next) => loop.alone(() => reader.configure(next)),
     async close() {
       await monitor.close();
       await loop.stop();
@@ -89,8 +91,15 @@ async function untilResolved(reader: UplinkReader): Promise<void> {
   }
 }
 
+interface OnDemand {
+  wake(): void;
+  /** Does something when no reading is under way. */
+  alone(task: () => Promise<void>): Promise<void>;
+  stop(): Promise<void>;
+}
+
 /** Reads when woken and on the net's timer, never twice at a time. */
-function readOnDemand(reader: UplinkReader, listener: UplinkListener): { wake(): void; stop(): Promise<void> } {
+function readOnDemand(reader: UplinkReader, listener: UplinkListener): OnDemand {
   let readAt = performance.now();
   let toldAt = performance.now();
   let timer: NodeJS.Timeout;
@@ -101,7 +110,7 @@ function readOnDemand(reader: UplinkReader, listener: UplinkListener): { wake():
 
   const schedule = (delayMs: number) => {
     clearTimeout(timer);
-    if (!stopped) timer = setTimeout(() => (reading = readOnce()), delayMs);
+    if (!stopped) timer = setTimeout(() => (reading = reading.then(readOnce)), delayMs);
   };
   const readOnce = async () => {
     const previous = reader.snapshots;
@@ -129,6 +138,11 @@ function readOnDemand(reader: UplinkReader, listener: UplinkListener): { wake():
       woken = true;
       if (!busy) schedule(Math.max(settleMs, readAt + leastIntervalMs - performance.now()));
     },
+    alone(task) {
+      const done = reading.then(task);
+      reading = done.catch(() => {});
+      return done;
+    },
     async stop() {
       stopped = true;
       clearTimeout(timer);
@@ -140,10 +154,10 @@ function readOnDemand(reader: UplinkReader, listener: UplinkListener): { wake():
 /** The uplinks' state and the neighbour entries that it keeps fresh. */
 class UplinkReader {
   snapshots: readonly UplinkSnapshot[] = [];
-  inside: readonly string[] = [];
+  inside: InsideRoutes = { networks: [], behind: {} };
   /** Whether a gateway has neither answered nor failed yet. */
   resolving = false;
-  readonly #config: Config;
+  #config: Config;
   readonly #journal: Journal;
   readonly #managed = new Map<string, JournalEntry>();
   /** When each gateway was last known to answer. */
@@ -154,13 +168,24 @@ class UplinkReader {
     this.#journal = journal;
   }
 
+  /** Those that are configured, and what they are called now. */
+  get interfaces(): string[] {
+    const named = [...this.#config.uplinks, ...this.snapshots].map((uplink) => uplink.interface);
+    return [...new Set(named)].filter((name) => name !== "");
+  }
+
+  async configure(config: Config): Promise<void> {
+    this.#config = config;
+    await this.read();
+  }
+
   async read(): Promise<void> {
     const [system, inside] = await Promise.all([readSystem(this.#config), readInsideNetworks(this.#config)]);
     this.inside = inside;
-    const before = new Map(this.snapshots.map((snapshot) => [snapshot.name, snapshot]));
     this.resolving = false;
-    const described = this.#config.uplinks.map((uplink) => {
-      const previous = before.get(uplink.name) ?? null;
+    const described = this.#config.uplinks.map((uplink, place) => {
+      const before = this.snapshots[place];
+      const previous = before?.name === uplink.name ? before : null;
       return this.#resolveGateways(describeUplink(uplink, system, previous), previous);
     });
     this.snapshots = await Promise.all(described);

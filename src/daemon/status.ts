@@ -5,31 +5,18 @@ import type { FlowReport, StatusReport, UplinkReport } from "../control/report.t
 import type { UplinkSnapshot } from "../control/uplink-snapshot.ts";
 import type { ListedFlow } from "../dataplane/flow-list.ts";
 import { dropNames } from "../dataplane/verdict.ts";
-import { counter, type SharedState, uplinkCounter, uplinkCounterAt } from "../tables/shared-state.ts";
+import { counter, uplinkCounter, uplinkCounterAt } from "../tables/shared-state.ts";
+import type { Totals } from "./totals.ts";
 
 const protocolNames: Record<number, string> = { 1: "icmp", 6: "tcp", 17: "udp" };
-
-/** Reads counters of all workers together. */
-class Totals {
-  readonly #counters: Float64Array[];
-
-  constructor(shared: SharedState, workers: number) {
-    this.#counters = Array.from({ length: workers }, (_, worker) => shared.counters(worker));
-  }
-
-  sum(at: number): number {
-    return this.#counters.reduce((sum, counters) => sum + counters[at]!, 0);
-  }
-}
 
 export function statusReport(
   config: Config,
   version: string,
   uptimeSeconds: number,
-  shared: SharedState,
+  totals: Totals,
   snapshots: readonly UplinkSnapshot[],
 ): StatusReport {
-  const totals = new Totals(shared, config.workers);
   const flows = {
     tcp: totals.sum(counter.flowsTcp),
     udp: totals.sum(counter.flowsUdp),

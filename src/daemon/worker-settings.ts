@@ -11,6 +11,7 @@ import type { FlowPolicy } from "../dataplane/flow-policy.ts";
 import type { SocketOptions } from "../io/packet-socket.ts";
 import type { Forward } from "../tables/forwards.ts";
 import { mailboxBytes } from "../tables/mailbox.ts";
+import { ethernetBytes } from "../tables/packet-memory.ts";
 import type { SharedState } from "../tables/shared-state.ts";
 import { parseAddress, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { parseAddress6 } from "../wire/ipv6.ts";
@@ -45,7 +46,7 @@ export function workerStarts(
     tunFd,
     eventFds,
     lans: lans.map(({ fds, linkHeaderBytes }) => ({ fd: fds[worker]!, linkHeaderBytes })),
-    uplinks: uplinks.map(({ linkHeaderBytes }, index) => ({ fd: socketFds[index]![worker]!, linkHeaderBytes })),
+    uplinks: uplinks.map((uplink, place) => ({ fd: socketFds[place]![worker]!, linkHeaderBytes: headerBytes(uplink) })),
     flows: Math.ceil(limits.flows / workers),
     flowsPerHost: Math.ceil(limits.flowsPerHost / workers),
     ...portRange(config),
@@ -90,6 +91,11 @@ export function lanSocketOptions(config: Config, lan: LinkRow, uplinks: readonly
     destinations: addresses,
     destinations6: addresses6,
   };
+}
+
+/** Of the frames that the workers' loops are laid out for. Where no interface is yet, Ethernet's: it is the usual one. */
+export function headerBytes({ present, linkHeaderBytes }: UplinkSnapshot): number {
+  return present ? linkHeaderBytes : ethernetBytes;
 }
 
 /** How to open an uplink's sockets. */

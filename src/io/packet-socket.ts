@@ -25,6 +25,11 @@ const PACKET_FANOUT_FLAG_DEFRAG = 0x8000;
 
 /** Room for bursts of super-packets: half a second at 500 Mbit/s. */
 const bufferBytes = 32 << 20;
+/** Nobody sends it by the loopback interface (IEEE 802, local experimental EtherType 1). */
+const ETH_P_LOCAL_EXPERIMENTAL = 0x88b5;
+const vacantBufferBytes = 4096;
+/** `lo` in every network namespace (net/core/dev.c). */
+const loopbackIndex = 1;
 
 export interface SocketOptions {
   /** For messages. */
@@ -64,14 +69,30 @@ export function openSockets(options: SocketOptions): number[] {
   return fds;
 }
 
+/** Sockets that hear nothing, for a place without an uplink: `reopenSockets` gives their numbers to real ones, or back. */
+export function openVacantSockets(workers: number): number[] {
+  const native = loadNative();
+  return Array.from({ length: workers }, () =>
+    native.packetOpen({
+      ifindex: loopbackIndex,
+      protocol: ETH_P_LOCAL_EXPERIMENTAL,
+      vnetHeader: true,
+      ignoreOutgoing: true,
+      receiveBufferBytes: vacantBufferBytes,
+      sendBufferBytes: vacantBufferBytes,
+      filter: null,
+    }),
+  );
+}
+
 /**
  * Gives the numbers of old sockets to new ones, for an interface that was deleted and made
  * again, or a filter that has changed: the workers' loops go on with the numbers they have. A loop that waits on the old socket
- * wakes at its timeout, or when its event is signalled. The link header must have stayed the same.
+ * wakes at its timeout, or when its event is signalled. The link header must have stayed the same. Null: a place without an uplink from now on.
  */
-export function reopenSockets(fds: readonly number[], options: SocketOptions): void {
+export function reopenSockets(fds: readonly number[], options: SocketOptions | null): void {
   const native = loadNative();
-  const fresh = openSockets(options);
+  const fresh = options === null ? openVacantSockets(fds.length) : openSockets(options);
   for (const [worker, fd] of fds.entries()) native.packetReplace(fd, fresh[worker]!);
 }
 

@@ -53,9 +53,9 @@ function open(uplinks: readonly UplinkSnapshot[]): Promise<Firewall> {
 
 async function follow(journal: Journal, steering: Steering | null, firewall: Firewall | null): Promise<UplinkWatch> {
   const apply = async (uplinks: readonly UplinkSnapshot[]) => {
-    await firewall?.refresh(uplinks);
+    await firewall?.refresh(config, uplinks);
     publishUplinks(uplinks, shared);
-    await steering?.update(uplinks);
+    await steering?.update(config, uplinks);
     const rows = Array.from(config.uplinks, (_, index) =>
       Buffer.from(shared.uplinkBytes.slice(index * rowBytes, index * rowBytes + 32)).toString("hex"),
     );
