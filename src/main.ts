@@ -3,7 +3,7 @@
  * steers traffic in. Whatever ends it, everything is undone in reverse order; what a `kill -9` leaves
  * is in the journal, and the next start undoes it.
  */
-import { startApi } from "./control/api.ts";
+import { RefusedError, startApi } from "./control/api.ts";
 import type { Config } from "./control/config-types.ts";
 import { openFirewall } from "./control/firewall.ts";
 import { type InsideRoutes, publishInsideNetworks } from "./control/inside-networks.ts";
@@ -136,6 +136,12 @@ async function startUp(
       const index = uplink === undefined ? -1 : config.uplinks.findIndex(({ name }) => name === uplink);
       return (await pool.flows(index, limit)).map((flow) => flowReport(flow, config));
     },
+    drain: notSupported,
+    enable: notSupported,
+    disable: notSupported,
+    weight: notSupported,
+    reload: notSupported,
+    explain: notSupported,
   });
   cleanup.add("control socket", () => api.close());
   steering = await applySteering(config, watch.snapshots, journal);
@@ -144,6 +150,10 @@ async function startUp(
   announce(config, log, watch.snapshots, memoryBytes);
   notifier.ready(`${config.workers} workers, ${watch.snapshots.filter(isUp).length} of ${uplinks.length} uplinks up`);
   notifier.startWatchdog(() => pool.isAlive());
+}
+
+async function notSupported(): Promise<never> {
+  throw new RefusedError("not supported yet");
 }
 
 function isUp(uplink: UplinkSnapshot): boolean {

@@ -13,7 +13,7 @@ import { lstatSync, mkdirSync, type Stats, unlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { dirname } from "node:path";
 import { ControlError, requestJson } from "./client.ts";
-import type { FlowReport, StatusReport } from "./report.ts";
+import type { ExplainQuery, ExplainReport, FlowReport, ReloadReport, StatusReport, UplinkReport } from "./report.ts";
 
 /** Most flows in one answer: some 35 MB of JSON. */
 export const maxFlowsInAnswer = 100_000;
@@ -25,6 +25,23 @@ export interface ApiHandlers {
   status(): StatusReport;
   /** At most `limit` flows, of one uplink if a name is given. */
   flows(query: { uplink?: string; limit: number }): Promise<FlowReport[]>;
+  /** These four give the uplink as it is afterwards. The name is that of an uplink that `status` has. */
+  drain(uplink: string): Promise<UplinkReport>;
+  enable(uplink: string): Promise<UplinkReport>;
+  disable(uplink: string): Promise<UplinkReport>;
+  weight(uplink: string, weight: number): Promise<UplinkReport>;
+  /** Reads the file again: what has changed, or every problem; then nothing has. */
+  reload(): Promise<ReloadReport>;
+  /** What would become of a flow, without opening it. Addresses are canonical and of one family. */
+  explain(query: ExplainQuery): Promise<ExplainReport>;
+}
+
+/** Thrown by a handler: what was asked for makes sense and cannot be done. The message is for the person. */
+export class RefusedError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "RefusedError";
+  }
 }
 
 export interface Api {

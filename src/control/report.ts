@@ -53,6 +53,17 @@ export interface FlowReport {
   rxPackets: number;
 }
 
+/** What `reload` did: with problems, nothing. */
+export interface ReloadReport {
+  /** Sentences; none: the file says what it said before. */
+  changed: string[];
+  /** As `sluice check` prints them. */
+  problems: string[];
+}
+
+/** A flow to explain. `protocol`: a name such as tcp, or a number as text. */
+export type ExplainQuery = ExplainReport["flow"];
+
 /** What `explain` tells of a flow that exists or would be opened. Names of uplinks, groups and rules are the configuration's. */
 export interface ExplainReport {
   flow: {

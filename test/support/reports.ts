@@ -1,6 +1,7 @@
 /** Reports as a daemon would give them, for tests of what serves and shows them. */
 
-import type { FlowReport, StatusReport, UplinkReport } from "../../src/control/report.ts";
+import type { ApiHandlers } from "../../src/control/api.ts";
+import type { ExplainReport, FlowReport, StatusReport, UplinkReport } from "../../src/control/report.ts";
 
 export function sampleUplink(more: Partial<UplinkReport> = {}): UplinkReport {
   return {
@@ -58,6 +59,52 @@ export function sampleFlow(more: Partial<FlowReport> = {}): FlowReport {
     rxBytes: 98_765,
     txPackets: 10,
     rxPackets: 70,
+    ...more,
+  };
+}
+
+/** 192.168.10.2 towards a remote's port 443, which no rule concerns and isp1 gets. */
+export function sampleExplain(more: Partial<ExplainReport> = {}): ExplainReport {
+  const candidate = { state: "up", reason: "", mayKeep: true } as const;
+  return {
+    flow: {
+      protocol: "tcp",
+      source: "192.168.10.2",
+      sourcePort: 51_234,
+      destination: "198.51.100.200",
+      destinationPort: 443,
+    },
+    existing: null,
+    rule: null,
+    group: { number: 0, name: "all" },
+    key: "five-tuple",
+    hash: "5a71c0de",
+    policy: "weighted-hash",
+    candidates: [
+      { ...candidate, name: "isp1", weight: 3, shareRatio: 0.75 },
+      { ...candidate, name: "isp2", weight: 1, shareRatio: 0.25 },
+    ],
+    decidedBy: "table",
+    uplink: "isp1",
+    why: "the hash leads to isp1",
+    notes: [],
+    ...more,
+  };
+}
+
+/** A daemon that answers everything and changes nothing. */
+export function sampleHandlers(more: Partial<ApiHandlers> = {}): ApiHandlers {
+  const uplink = async (name: string) => sampleStatus().uplinks.find((each) => each.name === name)!;
+  return {
+    version: "1.2.3",
+    status: () => sampleStatus(),
+    flows: async ({ limit }) => [sampleFlow()].slice(0, limit),
+    drain: async (name) => ({ ...(await uplink(name)), state: "draining" }),
+    enable: uplink,
+    disable: async (name) => ({ ...(await uplink(name)), state: "disabled", reason: "disabled by hand" }),
+    weight: async (name, weight) => ({ ...(await uplink(name)), weight }),
+    reload: async () => ({ changed: [], problems: [] }),
+    explain: async (flow) => sampleExplain({ flow }),
     ...more,
   };
 }

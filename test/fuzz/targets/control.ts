@@ -9,16 +9,12 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startApi } from "../../../src/control/api.ts";
-import { sampleFlow, sampleStatus } from "../../support/reports.ts";
+import { sampleHandlers } from "../../support/reports.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "sluice-fuzz-"));
 const socket = join(directory, "control.sock");
 process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
-const api = startApi(socket, {
-  version: "1.2.3",
-  status: () => sampleStatus(),
-  flows: async ({ limit }) => [sampleFlow()].slice(0, limit),
-});
+const api = startApi(socket, sampleHandlers());
 
 export async function fuzz(input: Uint8Array): Promise<void> {
   await api;

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Api, startApi } from "../../../src/control/api.ts";
 import { Running, runCommand } from "../../support/process.ts";
-import { sampleFlow, sampleStatus } from "../../support/reports.ts";
+import { sampleFlow, sampleHandlers, sampleStatus } from "../../support/reports.ts";
 
 const command = fileURLToPath(new URL("../../../bin/sluice", import.meta.url));
 const flows = Array.from({ length: 20_000 }, (_, index) => sampleFlow({ sourcePort: index }));
@@ -19,12 +19,11 @@ let api: Api;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "sluice-cli-"));
   socket = join(directory, "control.sock");
-  api = await startApi(socket, {
-    version: "0.1.0",
-    status: () => sampleStatus(),
+  const handlers = sampleHandlers({
     flows: async ({ uplink, limit }) =>
       flows.filter((flow) => uplink === undefined || flow.uplink === uplink).slice(0, limit),
   });
+  api = await startApi(socket, handlers);
 });
 
 afterAll(async () => {
@@ -145,7 +144,7 @@ describe("status --watch", () => {
 
   it("gives the terminal back, and says why, when the daemon goes away", async () => {
     const other = join(directory, "short-lived.sock");
-    const daemon = await startApi(other, { version: "", status: () => sampleStatus(), flows: async () => [] });
+    const daemon = await startApi(other, sampleHandlers());
     const typed = `${command} status --watch --socket ${other}; echo "exit code $?"; stty -a`;
     const terminal = new Running(["script", "-qec", typed, "/dev/null"], { TERM: "xterm" });
     await terminal.waitFor(/isp2/);

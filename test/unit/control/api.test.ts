@@ -8,21 +8,19 @@ import { type Api, type ApiHandlers, maxFlowsInAnswer, startApi } from "../../..
 import { ControlError, requestJson } from "../../../src/control/client.ts";
 import type { FlowReport } from "../../../src/control/report.ts";
 import { Running } from "../../support/process.ts";
-import { sampleFlow, sampleStatus } from "../../support/reports.ts";
+import { sampleFlow, sampleHandlers, sampleStatus } from "../../support/reports.ts";
 
 let directory: string;
 let socket: string;
 let asked: unknown[];
 const open: { close(): unknown }[] = [];
 
-const handlers: ApiHandlers = {
-  version: "1.2.3",
-  status: () => sampleStatus(),
+const handlers = sampleHandlers({
   flows: async (query): Promise<FlowReport[]> => {
     asked.push(query);
     return [sampleFlow()];
   },
-};
+});
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "sluice-api-"));
