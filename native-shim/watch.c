@@ -15,6 +15,8 @@ struct watch {
   struct instance *instance;
   struct descriptor *descriptor;
   napi_ref callback;
+  int events;
+  bool is_over;
   uv_poll_t *poll;
   struct watch *next;
 };
@@ -33,6 +35,7 @@ static void end(struct watch *watch) {
   struct watch **at = &watch->instance->watches;
   while (*at != watch) at = &(*at)->next;
   *at = watch->next;
+  watch->is_over = true;
   watch->instance->closing_watches++;
   uv_close((uv_handle_t *)watch->poll, on_closed);
   registry_release(watch->descriptor);
@@ -51,16 +54,20 @@ static void call_back(napi_env env, napi_ref reference) {
   if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) napi_fatal_exception(env, exception);
 }
 
-/* With an error, too: whoever reads, writes or asks the socket next is told. libuv has stopped polling then, so that nothing spins. */
+/*
+ * With an error of the socket, too: whoever reads, writes or asks it next is told. libuv has stopped polling then, and goes on only
+ * because a callback that finds the error taken already, by a send in between, would be deaf ever after.
+ */
 static void on_event(uv_poll_t *poll, int status, int events) {
   struct watch *watch = uv_handle_get_data((uv_handle_t *)poll);
   napi_env env = watch->instance->env;
   napi_handle_scope scope;
-  (void)status, (void)events;
+  (void)events;
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;
   /* It may close the watch, and does not free it: that is the loop's next turn. */
   call_back(env, watch->callback);
   napi_close_handle_scope(env, scope);
+  if (status < 0 && !watch->is_over) uv_poll_start(poll, watch->events, on_event);
 }
 
 static struct watch *find(const struct instance *instance, int64_t fd) {
@@ -70,7 +77,7 @@ static struct watch *find(const struct instance *instance, int64_t fd) {
 }
 
 /* A watch that libuv knows already, but that does not poll yet; NULL with an exception pending. */
-static struct watch *create(const struct call *call, struct descriptor *descriptor) {
+static struct watch *create(const struct call *call, struct descriptor *descriptor, int events) {
   uv_loop_t *loop;
   struct watch *watch = calloc(1, sizeof *watch);
   uv_poll_t *poll = calloc(1, uv_handle_size(UV_POLL));
@@ -81,7 +88,8 @@ static struct watch *create(const struct call *call, struct descriptor *descript
     int result = uv_poll_init(loop, poll, descriptor->fd);
     if (result == 0) {
       uv_handle_set_data((uv_handle_t *)poll, watch);
-      *watch = (struct watch){call->instance, descriptor, watch->callback, poll, call->instance->watches};
+      *watch = (struct watch){.instance = call->instance, .descriptor = descriptor, .callback = watch->callback,
+                              .events = events, .poll = poll, .next = call->instance->watches};
       call->instance->watches = watch;
       return watch;
     }
@@ -108,7 +116,7 @@ napi_value watch_open(napi_env env, napi_callback_info info) {
   if (find(call.instance, fd) != NULL) return fail(&call, EBUSY, "watchOpen", "descriptor %lld is watched already", (long long)fd);
   struct descriptor *descriptor = registry_hold(&call, fd, KIND_SOCKET, "fd");
   if (descriptor == NULL) return NULL;
-  struct watch *watch = create(&call, descriptor);
+  struct watch *watch = create(&call, descriptor, (int)events);
   if (watch == NULL) {
     registry_release(descriptor);
     return NULL;

@@ -19,7 +19,7 @@ export interface DeviceSocketSettings {
 }
 
 export interface DeviceSocket {
-  /** Calls back whenever something can be received, or the socket has an error; after that no more. */
+  /** Calls back whenever something can be received, or `receive` would throw. What is not received calls back again. */
   onReadable(callback: () => void): void;
   /** Calls back when a connection is made or has failed. */
   onWritable(callback: () => void): void;

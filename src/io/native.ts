@@ -114,8 +114,8 @@ export interface Native {
   /** Receives one datagram, cut off at the length of `room`; null when none is there. */
   socketReceive(fd: number, room: Uint8Array): Datagram | null;
   /**
-   * Has the event loop call back whenever the device socket can be read (or written), until `watchClose`; after an error of the
-   * socket once and then no more. A socket has one watch at most, and is not closed before it.
+   * Has the event loop call back whenever the device socket can be read (or written) or has an error, until `watchClose`. The callback
+   * must read, or close: what it leaves calls it again. A socket has one watch at most, and is not closed before it.
    */
   watchOpen(fd: number, events: 1 | 2, callback: () => void): void;
   watchClose(fd: number): void;
