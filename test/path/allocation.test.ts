@@ -19,6 +19,8 @@ import { client, client6, Rig, type RigOptions, server, server6, uplinkAddresses
 
 /** The headers of a packet: all that forwarding changes. */
 const headerWords = 32;
+/** For a packet. The smallest object has 16; what a turn costs, and the profiler itself, stay below one. */
+const mostBytes = 1;
 
 /** Devices that receive the packets of one turn again and again, restored in place. */
 class ReplayIO extends MemoryIO {
@@ -86,12 +88,18 @@ function allocatedBytes(rig: Rig, turns: number): number {
   return bytes + end - last;
 }
 
+/**
+ * One round of three must be clean. The compiler works beside the test, and code that waits for it, on a busy machine for
+ * longer than the warm-up, allocates numbers that its compiled form does not; what a packet allocates is there in every round.
+ */
 function expectNoAllocation(rig: Rig, packetsPerTurn: number): void {
   allocatedBytes(rig, 5000); // warms up: the compiler allocates too
   const turns = Math.ceil(1_000_000 / packetsPerTurn);
-  const perPacket = allocatedBytes(rig, turns) / (turns * packetsPerTurn);
-  // The smallest object has 16 bytes; what a turn costs, and the profiler itself, stay below one for a packet.
-  expect(perPacket).toBeLessThan(1);
+  let perPacket = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 3 && !(perPacket < mostBytes); round++) {
+    perPacket = allocatedBytes(rig, turns) / (turns * packetsPerTurn);
+  }
+  expect(perPacket).toBeLessThan(mostBytes);
 }
 
 test("the measure sees an object that a packet would allocate", () => {
