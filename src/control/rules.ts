@@ -6,7 +6,14 @@
  * matches, and of those that a rule left to the kernel and that came here all the same.
  */
 
-import type { Config, GroupConfig, RuleConfig, UplinkConfig } from "./config-types.ts";
+import { type AddressRanges, type TableRule, type ValueRange, writeRuleTable } from "../tables/rule-table-writer.ts";
+import type { Config, GroupConfig, RuleConfig, RuleMatch, UplinkConfig } from "./config-types.ts";
+import type { PortRange } from "./config-values.ts";
+import { type DomainNumbers, numberDomains } from "./domain-numbers.ts";
+import { addressRanges, intersection } from "./network-ranges.ts";
+
+/** As IP has them; those of ICMPv6 count as ICMP. */
+export const protocolNumbers = { icmp: 1, tcp: 6, udp: 17, gre: 47, esp: 50, sctp: 132 } as const;
 
 /** A set of uplinks that rules send flows to. */
 export interface RuleGroup {
@@ -30,13 +37,54 @@ export interface CompiledRules {
 
 /**
  * Compiles the rules of a configuration that has been checked. `networksOf` gives the networks behind an interface, as ADDRESS or
- * ADDRESS/LENGTH, of `lo` the machine's own addresses: compile again when they change.
+ * ADDRESS/LENGTH, of `lo` the machine's own addresses: compile again when they change. It stands in for the interface, since
+ * what comes by the TUN no longer tells where it came in: a host that forges a neighbour's address passes for that neighbour.
  */
-export function compileRules(config: Config, _networksOf: (interfaceName: string) => readonly string[]): CompiledRules {
+export function compileRules(config: Config, networksOf: (interfaceName: string) => readonly string[]): CompiledRules {
   const groups = new GroupNumbers(config);
-  for (const rule of config.rules) groups.of(rule);
-  const domains = [...new Set(config.rules.flatMap(({ match }) => match.domain))];
-  return { table: null, groups: groups.list, domains };
+  const domains = numberDomains(config.rules.map(({ match }) => match.domain).filter(({ length }) => length > 0));
+  const rules = config.rules.map((rule) => ({
+    ...toTableMatch(rule.match, networksOf, domains),
+    group: groups.of(rule),
+  }));
+  return {
+    table: rules.length === 0 ? null : writeRuleTable(rules, domains.names),
+    groups: groups.list,
+    domains: domains.names.map(({ name }) => name),
+  };
+}
+
+/** What a rule asks for, in numbers. */
+export function toTableMatch(
+  match: RuleMatch,
+  networksOf: (interfaceName: string) => readonly string[],
+  domains: DomainNumbers,
+): Omit<TableRule, "group"> {
+  const { protocol } = match;
+  return {
+    source: sourceOf(match, networksOf),
+    destination: match.destination.length === 0 ? null : addressRanges(match.destination),
+    domains: match.domain.length === 0 ? null : domains.of(match.domain),
+    protocol: protocol === null ? null : protocolNumbers[protocol],
+    sourcePort: portRanges(match.sourcePort),
+    destinationPort: portRanges(match.destinationPort),
+    dscp: match.dscp.length === 0 ? null : match.dscp,
+  };
+}
+
+function sourceOf(
+  { source, interface: interfaces }: RuleMatch,
+  networksOf: (interfaceName: string) => readonly string[],
+): AddressRanges | null {
+  const sources = source.length === 0 ? null : addressRanges(source);
+  if (interfaces.length === 0) return sources;
+  const behind = addressRanges(interfaces.flatMap(networksOf));
+  return sources === null ? behind : intersection(sources, behind);
+}
+
+function portRanges(ports: readonly PortRange[]): ValueRange[] | null {
+  if (ports.length === 0) return null;
+  return ports.map(({ first, last }) => ({ first: BigInt(first), last: BigInt(last) }));
 }
 
 /** Gives every set of uplinks its number. */
