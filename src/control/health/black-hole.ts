@@ -1,0 +1,148 @@
+/**
+ * Tells from the traffic alone that a line swallows what is sent on it.
+ *
+ * The evidence are connections that stayed unanswered here, were moved to another uplink with their first repetition and
+ * were answered there at once: neither the client nor the destination is dead then. It counts from the last sign
+ * of life on, an answer to a new connection. How much is enough depends on the line: so many that by chance, at the rate
+ * at which this one has lost first packets lately, it happens once in 100,000 tries; 6 on a clean line, 17 on one that
+ * loses half. A line that is on trial after it was dead has only to fail three times.
+ *
+ * Besides, not one packet must have come for a second while some were sent: a line that has just become slower by less is no black hole,
+ * and its answers come before that. Where packets do come all the same (the way there is broken and not the way back, so one-way
+ * streams keep coming), four times the evidence is asked for instead.
+ *
+ * Detected, with 100 connections a second on the line: within 1.5 s of the last packet, of which 1 s is the clients' own time to
+ * repeat a SYN. Slower with fewer connections: it takes that many, and nobody is hurt meanwhile but who has a connection on it
+ * already. Not detected: a line that nobody opens connections on; one when no other uplink is left to be answered by, or when connections
+ * are not rescued; one that loses some packets, or is slow (that is for the probes). Not mistaken for it: a dead or overloaded server
+ * (not answered elsewhere, or by the half of its answers here), senders that expect no answer, 30 % loss, a delay of up to a second.
+ * Mistaken for it: one destination that this provider alone cannot reach, while nothing else is sent here.
+ */
+
+/** Ever-growing totals of an uplink. */
+export interface TrafficCounts {
+  /** Flows opened on it, and those of them that were answered. */
+  readonly asked: number;
+  readonly answered: number;
+  /** First packets repeated. */
+  readonly repeated: number;
+  /** Flows moved off it, and those of them that another uplink answered. */
+  readonly rescued: number;
+  readonly answeredElsewhere: number;
+  readonly rxPackets: number;
+  readonly txPackets: number;
+}
+
+const silenceMs = 1_000;
+const chanceOfError = 1e-5;
+const leastEvidence = 6;
+const mostEvidence = 20;
+const evidenceOnTrial = 3;
+/** Of the connections that were moved, so many must have been answered: else it is the destinations. */
+const answeredElsewhereRatio = 0.5;
+const streamFactor = 4;
+/** The line's own loss is reckoned over about this many connections. */
+const memoryConnections = 256;
+/** What is assumed of a line before anything is known: so many connections with this loss. */
+const assumedConnections = 2;
+const assumedLossRatio = 0.3;
+
+export class BlackHoleWatch {
+  #last: TrafficCounts | null = null;
+  /** Totals when something last came in, and when the first packet was sent since; null: none was. */
+  #heard: TrafficCounts | null = null;
+  #unheardSinceMs: number | null = null;
+  /** The same for the last connection that was answered here. */
+  #answered: TrafficCounts | null = null;
+  #unansweredSinceMs: number | null = null;
+  /** Recent connections by their first packet: lost, and all. */
+  #lost = 0;
+  #all = 0;
+  #isOnTrial = false;
+
+  /** Starts afresh: no evidence, since what was sent until now says nothing. What is known of the line's loss stays. */
+  restart(isOnTrial: boolean): void {
+    this.#last = null;
+    this.#isOnTrial = isOnTrial;
+  }
+
+  /** Why the line is a black hole, in words; empty when it is not known to be. */
+  observe(counts: TrafficCounts, nowMs: number): string {
+    const last = this.#last;
+    this.#last = counts;
+    if (last === null || hasShrunk(last, counts)) {
+      this.#hear(counts, null);
+      this.#answer(counts, null);
+      return "";
+    }
+    this.#follow(last, counts, nowMs);
+    return this.#judge(counts, nowMs);
+  }
+
+  #follow(last: TrafficCounts, counts: TrafficCounts, nowMs: number): void {
+    const hasSent = counts.txPackets > last.txPackets;
+    const hasAsked = counts.asked > last.asked;
+    if (counts.rxPackets > last.rxPackets) this.#hear(counts, hasSent ? nowMs : null);
+    else if (hasSent) this.#unheardSinceMs ??= nowMs;
+    if (counts.answered > last.answered) {
+      this.#learn(counts);
+      this.#isOnTrial = false;
+      this.#hear(counts, hasSent ? nowMs : null);
+      this.#answer(counts, hasAsked ? nowMs : null);
+    } else if (hasAsked) this.#unansweredSinceMs ??= nowMs;
+  }
+
+  #judge(counts: TrafficCounts, nowMs: number): string {
+    const needed = this.#isOnTrial ? evidenceOnTrial : this.#neededEvidence();
+    const silent = isEnough(this.#heard!, this.#unheardSinceMs, counts, nowMs, needed);
+    const unanswered = isEnough(this.#answered!, this.#unansweredSinceMs, counts, nowMs, needed * streamFactor);
+    if (!silent && !unanswered) return "";
+    const elsewhere = counts.answeredElsewhere - this.#answered!.answeredElsewhere;
+    return `${elsewhere} connections unanswered here were answered by other uplinks`;
+  }
+
+  /** The run of lost first packets for which chance is no explanation any more. */
+  #neededEvidence(): number {
+    const lossRatio = (this.#lost + assumedLossRatio * assumedConnections) / (this.#all + assumedConnections);
+    const run = Math.ceil(Math.log(chanceOfError) / Math.log(Math.min(lossRatio, 0.999)));
+    return Math.min(Math.max(run, leastEvidence), mostEvidence);
+  }
+
+  /** Only what ended with a sign of life was loss. */
+  #learn(counts: TrafficCounts): void {
+    const before = this.#answered!;
+    const lost = counts.answeredElsewhere - before.answeredElsewhere;
+    this.#lost += lost;
+    this.#all += lost + counts.answered - before.answered;
+    if (this.#all <= memoryConnections) return;
+    this.#lost *= memoryConnections / this.#all;
+    this.#all = memoryConnections;
+  }
+
+  #hear(counts: TrafficCounts, sinceMs: number | null): void {
+    this.#heard = counts;
+    this.#unheardSinceMs = sinceMs;
+  }
+
+  #answer(counts: TrafficCounts, sinceMs: number | null): void {
+    this.#answered = counts;
+    this.#unansweredSinceMs = sinceMs;
+  }
+}
+
+function isEnough(
+  base: TrafficCounts,
+  sinceMs: number | null,
+  counts: TrafficCounts,
+  nowMs: number,
+  needed: number,
+): boolean {
+  if (sinceMs === null || nowMs - sinceMs < silenceMs) return false;
+  const rescued = counts.rescued - base.rescued;
+  const elsewhere = counts.answeredElsewhere - base.answeredElsewhere;
+  return elsewhere >= needed && elsewhere >= rescued * answeredElsewhereRatio;
+}
+
+function hasShrunk(last: TrafficCounts, counts: TrafficCounts): boolean {
+  return counts.asked < last.asked || counts.rxPackets < last.rxPackets || counts.txPackets < last.txPackets;
+}
