@@ -83,7 +83,7 @@ function searchIpv4(buffer: SharedArrayBuffer): () => void {
   const random = randomFrom(1);
   const destinations = Int32Array.from({ length: flows }, () => 0x0a00_0000 + Math.floor(random() * 0x0050_0000));
   return () => {
-    for (let i = 0; i < flows; i++) table.match(0xc0a8_0a02 | 0, destinations[i]!, -1, 6, 443, 0);
+    for (let i = 0; i < flows; i++) table.match(0xc0a8_0a02 | 0, destinations[i]!, -1, 6, 0, 443, 0);
   };
 }
 
@@ -96,7 +96,7 @@ function searchIpv6(buffer: SharedArrayBuffer): () => void {
     view.setInt32(i * 16 + 4, Math.floor(random() * 0x5000) << 16);
   }
   return () => {
-    for (let i = 0; i < flows; i++) table.match6(view, 0, i * 16, -1, 6, (i << 16) | 443, 0);
+    for (let i = 0; i < flows; i++) table.match6(view, 0, i * 16, -1, 6, 40_000, 443, 0);
   };
 }
 

@@ -13,7 +13,6 @@
  * empty: for 10,000 rules 40 of 8 words in each, some 2,500 reads. Prefixes only lengthen the binary search, by the logarithm.
  * A trie or lists of candidates would be smaller still, but many wide rules that differ in their ports would make them walk thousands.
  */
-import { protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 
 /** Words of a block, of 32 rules each. Block 0, at the very beginning, is the empty one. */
 export const blockWords = 8;
@@ -77,14 +76,21 @@ export class RuleTable {
   }
 
   /**
-   * The first rule that an IPv4 flow matches, or -1. `domain`: the number of its destination's name, or -1; `ports`: as in a packet's row,
-   * asked of TCP and UDP alone.
+   * The first rule that an IPv4 flow matches, or -1. `domain`: the number of its destination's name, or -1; ports: -1 where there are none.
    */
-  match(source: number, destination: number, domain: number, protocol: number, ports: number, dscp: number): number {
+  match(
+    source: number,
+    destination: number,
+    domain: number,
+    protocol: number,
+    sourcePort: number,
+    destinationPort: number,
+    dscp: number,
+  ): number {
     const words = this.#words;
     this.#source = this.#rowOf(words[ruleHeader.source4]!, source ^ signBit);
     this.#destination = this.#rowOf(words[ruleHeader.destination4]!, destination ^ signBit);
-    this.#locate(domain, protocol, ports, dscp);
+    this.#locate(domain, protocol, sourcePort, destinationPort, dscp);
     return this.#first();
   }
 
@@ -95,13 +101,14 @@ export class RuleTable {
     destinationAt: number,
     domain: number,
     protocol: number,
-    ports: number,
+    sourcePort: number,
+    destinationPort: number,
     dscp: number,
   ): number {
     const words = this.#words;
     this.#source = this.#rowOf6(words[ruleHeader.source6]!, view, sourceAt);
     this.#destination = this.#rowOf6(words[ruleHeader.destination6]!, view, destinationAt);
-    this.#locate(domain, protocol, ports, dscp);
+    this.#locate(domain, protocol, sourcePort, destinationPort, dscp);
     return this.#first();
   }
 
@@ -115,18 +122,17 @@ export class RuleTable {
     return -1;
   }
 
-  #locate(domain: number, protocol: number, ports: number, dscp: number): void {
+  #locate(domain: number, protocol: number, sourcePort: number, destinationPort: number, dscp: number): void {
     const words = this.#words;
     this.#domain = domain < 0 ? words[ruleHeader.empty]! : words[words[ruleHeader.domain]! + domain]!;
     this.#protocol = words[words[ruleHeader.protocol]! + protocol]!;
     this.#dscp = words[words[ruleHeader.dscp]! + dscp]!;
-    const hasPorts = protocol === protocolTcp || protocol === protocolUdp;
-    this.#sourcePort = hasPorts
-      ? this.#rowOf(words[ruleHeader.sourcePort]!, ports >>> 16)
-      : words[ruleHeader.noSourcePort]!;
-    this.#destinationPort = hasPorts
-      ? this.#rowOf(words[ruleHeader.destinationPort]!, ports & 0xffff)
-      : words[ruleHeader.noDestinationPort]!;
+    this.#sourcePort =
+      sourcePort < 0 ? words[ruleHeader.noSourcePort]! : this.#rowOf(words[ruleHeader.sourcePort]!, sourcePort);
+    this.#destinationPort =
+      destinationPort < 0
+        ? words[ruleHeader.noDestinationPort]!
+        : this.#rowOf(words[ruleHeader.destinationPort]!, destinationPort);
   }
 
   /** The first bit that all rows have. */

@@ -21,14 +21,15 @@ interface Flow {
 function matchIn(buffer: SharedArrayBuffer, flow: Flow): number {
   const table = new RuleTable(buffer);
   const { protocol = 6, sourcePort = 40_000, destinationPort = 443, dscp = 0 } = flow;
-  const ports = (sourcePort << 16) | destinationPort;
+  const hasPorts = protocol === 6 || protocol === 17;
+  const ports = hasPorts ? ([sourcePort, destinationPort] as const) : ([-1, -1] as const);
   const domain = flow.domain === undefined ? -1 : numberOf(buffer, flow.domain);
   const source = words(flow.source);
   const destination = words(flow.destination);
-  if (source.length === 1) return table.match(source[0]!, destination[0]!, domain, protocol, ports, dscp);
+  if (source.length === 1) return table.match(source[0]!, destination[0]!, domain, protocol, ...ports, dscp);
   const view = new DataView(new ArrayBuffer(32));
   for (const [i, word] of [...source, ...destination].entries()) view.setInt32(i * 4, word);
-  return table.match6(view, 0, 16, domain, protocol, ports, dscp);
+  return table.match6(view, 0, 16, domain, protocol, ...ports, dscp);
 }
 
 function numberOf(buffer: SharedArrayBuffer, name: string): number {
@@ -71,7 +72,7 @@ describe("the first rule that a flow matches", () => {
     expect(firstOf(rules, { ...matching, dscp: 45 })).toBe(-1);
   });
 
-  it("by a port is one for TCP and UDP alone: a ping's identifier is no port", () => {
+  it("by a port is one for what has ports", () => {
     const rules = "rules: [{ match: { sourcePort: [40000] }, use: [a] }, { match: {}, use: [b] }]";
     expect([6, 17, 1, 47].map((protocol) => firstOf(rules, { ...flow, protocol }))).toEqual([0, 0, 1, 1]);
   });
@@ -269,9 +270,9 @@ describe("the table of rules", () => {
   - { match: { domain: [example.org] }, use: [a] }`);
     const rules = new RuleTable(table!);
     const [source, destination] = [words(lan)[0]!, words("192.0.2.1")[0]!];
-    expect(rules.match(source, destination, -1, 6, 0, 0)).toBe(1);
+    expect(rules.match(source, destination, -1, 6, 0, 0, 0)).toBe(1);
     expect([rules.nextMatch(1), rules.nextMatch(2)]).toEqual([2, -1]);
-    expect(rules.match(source, destination, numberOf(table!, "example.org"), 6, 0, 0)).toBe(1);
+    expect(rules.match(source, destination, numberOf(table!, "example.org"), 6, 0, 0, 0)).toBe(1);
     expect([rules.nextMatch(1), rules.nextMatch(2)]).toEqual([2, 3]);
   });
 
