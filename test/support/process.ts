@@ -88,16 +88,22 @@ export class Running {
 
   /** Waits until the output matches. Throws, with the output, when the process ends or `timeoutMs` passes before. */
   async waitFor(pattern: RegExp, timeoutMs = 10_000): Promise<void> {
+    let look = () => {};
     const seen = new Promise<void>((resolve, reject) => {
-      const look = () => {
+      look = () => {
         if (pattern.test(this.output)) resolve();
         else if (this.#ended) reject(new Error(`${this.command.join(" ")} ended without ${pattern}:\n${this.output}`));
       };
       this.#listeners.push(look);
       look();
     });
-    if ((await withDeadline(seen, timeoutMs)) === late) {
-      throw new Error(`${this.command.join(" ")}: no ${pattern} within ${timeoutMs} ms:\n${this.output}`);
+    try {
+      if ((await withDeadline(seen, timeoutMs)) === late) {
+        throw new Error(`${this.command.join(" ")}: no ${pattern} within ${timeoutMs} ms:\n${this.output}`);
+      }
+    } finally {
+      // Or each later word of a talkative process would be searched for it, and all before it too.
+      this.#listeners = this.#listeners.filter((listener) => listener !== look);
     }
   }
 
