@@ -8,11 +8,28 @@ import { needsGatewayMac, type UplinkSnapshot } from "./uplink-snapshot.ts";
 const etherTypeIpv4 = [0x08, 0x00];
 const etherTypeIpv6 = [0x86, 0xdd];
 
+/** What the workers are told about an uplink besides its link. */
+export interface UplinkOrders {
+  /** It gets flows only because better ones are away. */
+  readonly standsIn: boolean;
+  /** Count up to have all its flows cut off, or those that it got standing in. */
+  readonly cutAll: number;
+  readonly cutDisplaced: number;
+}
+
 /** Writes one row per uplink, and nothing when no row changes: a new generation has every worker copy them. */
-export function publishUplinks(snapshots: readonly UplinkSnapshot[], shared: SharedState): void {
+export function publishUplinks(
+  snapshots: readonly UplinkSnapshot[],
+  orders: readonly UplinkOrders[],
+  shared: SharedState,
+): void {
   const rows = new Int32Array(shared.uplinks.length);
   for (const [index, snapshot] of snapshots.entries()) {
-    writeRow(snapshot, rows.subarray(index * uplinkWords, (index + 1) * uplinkWords));
+    const row = rows.subarray(index * uplinkWords, (index + 1) * uplinkWords);
+    writeRow(snapshot, row);
+    row[uplinkWord.standsIn] = orders[index]!.standsIn ? 1 : 0;
+    row[uplinkWord.cutAll] = orders[index]!.cutAll;
+    row[uplinkWord.cutDisplaced] = orders[index]!.cutDisplaced;
   }
   if (rows.every((word, at) => word === shared.uplinks[at])) return;
   shared.updateUplinks((words) => words.set(rows));

@@ -10,12 +10,16 @@ export interface UplinkReport {
   weight: number;
   tier: number;
   state: UplinkState;
-  /** Why it is in that state, in words: "carrier", "no address", "interface missing". Empty when up. */
+  /** Up, but worse than it should be: the probe's `degraded` thresholds. */
+  degraded: boolean;
+  /** Why it is in that state, degraded, or of another weight than the file's, in words: "no carrier", "no address". Empty when all is well. */
   reason: string;
   /** Address, gateway and state above are IPv4's. `address` is null as long as the interface has none. */
   ipv6: { address: string | null; gateway: string | null; state: "up" | "down"; reason: string };
+  /** What the probes have measured; null without any. */
   rttMs: number | null;
   lossRatio: number | null;
+  jitterMs: number | null;
   flows: number;
   txBytes: number;
   rxBytes: number;

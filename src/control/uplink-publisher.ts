@@ -6,15 +6,14 @@
  * RST for a port that is the translator's.
  */
 
-import type { SharedState } from "../tables/shared-state.ts";
-import type { Config } from "./config-types.ts";
+import { maxGroups, type SharedState } from "../tables/shared-state.ts";
 import type { Firewall } from "./firewall.ts";
-import { publishUplinks } from "./publish-uplinks.ts";
-import { buildLookup, lowestTier } from "./scheduler.ts";
+import { type GroupPlan, type PlanInput, planGroups } from "./group-plan.ts";
+import { publishUplinks, type UplinkOrders } from "./publish-uplinks.ts";
+import { buildLookup } from "./scheduler.ts";
 import type { UplinkSnapshot } from "./uplink-snapshot.ts";
 
 export interface UplinkPublisherOptions {
-  config: Config;
   shared: SharedState;
   firewall: Firewall;
   /** Called after each publication: the workers wait for packets. */
@@ -23,43 +22,77 @@ export interface UplinkPublisherOptions {
   onFailure(reason: string): void;
 }
 
+/** How many times the flows of each uplink have been cut off, by place. */
+export interface Cuts {
+  readonly all: number;
+  readonly displaced: number;
+}
+
+/** What is told: the links as they are, and what was decided about them. */
+export interface Publication {
+  readonly snapshots: readonly UplinkSnapshot[];
+  readonly plan: PlanInput;
+  readonly cuts: readonly Cuts[];
+}
+
+const nobody: GroupPlan = { candidates: [], mask: 0 };
+
 export class UplinkPublisher {
   readonly #options: UplinkPublisherOptions;
-  #latest: readonly UplinkSnapshot[];
   /** What the drop was last moved to. */
   #guarded: readonly UplinkSnapshot[];
+  #latest: Publication | undefined;
+  /** What each lookup table was built from. */
+  readonly #built = new Map<Uint8Array, string>();
 
   /** `guarded`: the state that the firewall was opened with. Nothing is told yet. */
   constructor(options: UplinkPublisherOptions, guarded: readonly UplinkSnapshot[]) {
     this.#options = options;
-    this.#latest = guarded;
     this.#guarded = guarded;
   }
 
   /** Resolves when everything has been told; never rejects. */
-  async update(current: readonly UplinkSnapshot[]): Promise<void> {
-    this.#latest = current;
+  async update(publication: Publication): Promise<void> {
+    const { snapshots, plan } = publication;
+    this.#latest = publication;
     this.#tell();
     try {
-      await this.#options.firewall.refresh(this.#options.config, current);
+      await this.#options.firewall.refresh(plan.config, snapshots);
     } catch (error) {
       this.#options.onFailure((error as Error).message);
       return;
     }
-    this.#guarded = current;
+    this.#guarded = snapshots;
     this.#tell();
   }
 
   #tell(): void {
-    const { config, shared, wake } = this.#options;
-    const snapshots = this.#latest.map((uplink, index) => onlyGuarded(uplink, this.#guarded[index]!));
-    publishUplinks(snapshots, shared);
-    const candidates = config.uplinks.map(({ name, weight, tier }, index) => ({ index, name, weight, tier }));
-    const live = candidates.filter(({ index }) => snapshots[index]!.state === "up");
-    const live6 = candidates.filter(({ index }) => snapshots[index]!.ipv6.state === "up");
-    buildLookup(shared.lookups[0]!, lowestTier(live));
-    buildLookup(shared.lookups6[0]!, lowestTier(live6));
+    const { shared, wake } = this.#options;
+    const { snapshots: latest, plan: input, cuts } = this.#latest!;
+    const snapshots = latest.map((uplink, index) => onlyGuarded(uplink, this.#guarded[index]!));
+    const { ipv4, ipv6, standsIn } = planGroups(input, snapshots);
+    for (let group = 0; group < maxGroups; group++) {
+      this.#tellGroup(shared.lookups[group]!, shared.masks, group, ipv4[group] ?? nobody);
+      this.#tellGroup(shared.lookups6[group]!, shared.masks6, group, ipv6[group] ?? nobody);
+    }
+    // Last: who loses flows finds them another uplink already.
+    const orders = cuts.map(
+      ({ all, displaced }, index): UplinkOrders => ({
+        standsIn: standsIn[index]!,
+        cutAll: all,
+        cutDisplaced: displaced,
+      }),
+    );
+    publishUplinks(snapshots, orders, shared);
     wake();
+  }
+
+  #tellGroup(lookup: Uint8Array, masks: Int32Array, group: number, { candidates, mask }: GroupPlan): void {
+    masks[group] = mask;
+    const key = JSON.stringify(candidates);
+    if (this.#built.get(lookup) === key) return;
+    buildLookup(lookup, candidates);
+    this.#built.set(lookup, key);
   }
 }
 

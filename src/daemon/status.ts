@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import type { Config } from "../control/config-types.ts";
 import type { FlowReport, StatusReport, UplinkReport } from "../control/report.ts";
-import type { UplinkSnapshot } from "../control/uplink-snapshot.ts";
 import type { ListedFlow } from "../dataplane/flow-list.ts";
 import { dropNames } from "../dataplane/verdict.ts";
-import { counter, uplinkCounter, uplinkCounterAt } from "../tables/shared-state.ts";
+import { counter } from "../tables/shared-state.ts";
+import type { Line } from "./line.ts";
 import type { Totals } from "./totals.ts";
 
 const protocolNames: Record<number, string> = { 1: "icmp", 6: "tcp", 17: "udp" };
@@ -15,7 +15,7 @@ export function statusReport(
   version: string,
   uptimeSeconds: number,
   totals: Totals,
-  snapshots: readonly UplinkSnapshot[],
+  lines: readonly Line[],
 ): StatusReport {
   const flows = {
     tcp: totals.sum(counter.flowsTcp),
@@ -28,7 +28,7 @@ export function statusReport(
     uptimeSeconds,
     workers: config.workers,
     io: config.io,
-    uplinks: snapshots.map((snapshot, index) => uplinkReport(config, snapshot, index, totals)),
+    uplinks: lines.flatMap((line, place) => (line.isVacant ? [] : [uplinkReport(line, place, totals)])),
     flows: {
       active: flows.tcp + flows.udp + flows.icmp + flows.other,
       ...flows,
@@ -59,34 +59,36 @@ export function flowReport(flow: ListedFlow, config: Config): FlowReport {
   };
 }
 
-function uplinkReport(config: Config, snapshot: UplinkSnapshot, index: number, totals: Totals): UplinkReport {
-  const { name, weight, tier } = config.uplinks[index]!;
+export function uplinkReport(line: Line, place: number, totals: Totals): UplinkReport {
+  const { name, weight, tier } = line.config;
+  const { snapshot, standing, health, orders } = line;
   const { ipv6 } = snapshot;
-  const count = (which: number) => totals.sum(uplinkCounterAt(index, which));
+  const { flows, txBytes, rxBytes, txPackets, rxPackets } = totals.uplink(place);
   return {
     name,
     interface: snapshot.interface,
     address: snapshot.address,
     gateway: snapshot.gateway,
-    weight,
+    weight: orders.weight ?? weight,
     tier,
-    state: snapshot.state,
-    reason: snapshot.reason,
+    state: standing.state,
+    reason: standing.reason,
+    degraded: standing.degraded,
     ipv6: { address: ipv6.address, gateway: ipv6.gateway, state: ipv6.state, reason: ipv6.reason },
-    rttMs: null,
-    lossRatio: null,
-    flows: count(uplinkCounter.flows),
-    txBytes: count(uplinkCounter.txBytes),
-    rxBytes: count(uplinkCounter.rxBytes),
-    txPackets: count(uplinkCounter.txPackets),
-    rxPackets: count(uplinkCounter.rxPackets),
+    rttMs: health.rttMs,
+    lossRatio: health.lossRatio,
+    jitterMs: health.jitterMs,
+    flows,
+    txBytes,
+    rxBytes,
+    txPackets,
+    rxPackets,
   };
 }
 
 function drops(tun: string, totals: Totals): Record<string, number> {
   const named: Record<string, number> = {};
-  for (let reason = 1; reason < dropNames.length; reason++)
-    named[dropNames[reason]!] = totals.sum(counter.drops + reason);
+  for (let reason = 1; reason < dropNames.length; reason++) named[dropNames[reason]!] = totals.dropped(reason);
   named["send-refused"] = totals.sum(counter.sendRefused);
   named["tun-queue-full"] = tunQueueDrops(tun);
   return Object.fromEntries(Object.entries(named).filter(([, count]) => count > 0));

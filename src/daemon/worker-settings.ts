@@ -23,20 +23,37 @@ const filterings = {
   "endpoint-independent": filtering.endpointIndependent,
 };
 
-/** One start for each worker; the descriptors are by worker, the sockets by uplink and worker. */
+/** What all workers have in common. */
+export interface CommonStart {
+  shared: SharedState;
+  /** Of `FlowMemory`. */
+  memory: SharedArrayBuffer;
+  secret: WorkerStart["secret"];
+  policy: FlowPolicy;
+}
+
+/** Descriptors by worker, sockets by place and worker. */
+export interface WorkerDevices {
+  uplinks: readonly UplinkSnapshot[];
+  tunFds: readonly number[];
+  socketFds: readonly (readonly number[])[];
+  lans: readonly { readonly fds: readonly number[]; readonly linkHeaderBytes: number }[];
+  eventFds: number[];
+}
+
+/** Keys the hashes of all tables, and of the choice of uplinks. */
+export function newSecret(): WorkerStart["secret"] {
+  const words = new Int32Array(new Uint8Array(randomBytes(16)).buffer);
+  return [words[0]!, words[1]!, words[2]!, words[3]!];
+}
+
+/** One start for each worker. */
 export function workerStarts(
   config: Config,
-  shared: SharedState,
-  policy: FlowPolicy,
-  memory: SharedArrayBuffer,
-  uplinks: readonly UplinkSnapshot[],
-  tunFds: readonly number[],
-  socketFds: readonly number[][],
-  lans: readonly { readonly fds: readonly number[]; readonly linkHeaderBytes: number }[],
-  eventFds: number[],
+  { shared, memory, secret, policy }: CommonStart,
+  { uplinks, tunFds, socketFds, lans, eventFds }: WorkerDevices,
 ): WorkerStart[] {
   const { workers, limits, nat } = config;
-  const words = new Int32Array(new Uint8Array(randomBytes(16)).buffer);
   const mailboxes = workers === 1 ? null : new SharedArrayBuffer(workers * workers * mailboxBytes);
   return tunFds.map((tunFd, worker) => ({
     worker,
@@ -46,7 +63,10 @@ export function workerStarts(
     tunFd,
     eventFds,
     lans: lans.map(({ fds, linkHeaderBytes }) => ({ fd: fds[worker]!, linkHeaderBytes })),
-    uplinks: uplinks.map((uplink, place) => ({ fd: socketFds[place]![worker]!, linkHeaderBytes: headerBytes(uplink) })),
+    uplinks: uplinks.map((uplink, place) => ({
+      fd: socketFds[place]![worker]!,
+      linkHeaderBytes: headerBytes(uplink),
+    })),
     flows: Math.ceil(limits.flows / workers),
     flowsPerHost: Math.ceil(limits.flowsPerHost / workers),
     ...portRange(config),
@@ -57,7 +77,7 @@ export function workerStarts(
     policy,
     memory,
     timeOrigin: performance.timeOrigin,
-    secret: [words[0]!, words[1]!, words[2]!, words[3]!],
+    secret,
     errorSource: errorSource(config),
     insidePrefix: nat.insidePrefix ?? null,
   }));

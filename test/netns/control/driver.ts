@@ -54,7 +54,8 @@ function open(uplinks: readonly UplinkSnapshot[]): Promise<Firewall> {
 async function follow(journal: Journal, steering: Steering | null, firewall: Firewall | null): Promise<UplinkWatch> {
   const apply = async (uplinks: readonly UplinkSnapshot[]) => {
     await firewall?.refresh(config, uplinks);
-    publishUplinks(uplinks, shared);
+    const orders = uplinks.map(() => ({ standsIn: false, cutAll: 0, cutDisplaced: 0 }));
+    publishUplinks(uplinks, orders, shared);
     await steering?.update(config, uplinks);
     const rows = Array.from(config.uplinks, (_, index) =>
       Buffer.from(shared.uplinkBytes.slice(index * rowBytes, index * rowBytes + 32)).toString("hex"),

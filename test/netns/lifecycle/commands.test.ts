@@ -44,6 +44,8 @@ describe.each([1, 2])("of a daemon with %i workers", (workers) => {
       ipv6: { address: null, gateway: null, state: "down", reason: "no address" },
       rttMs: null,
       lossRatio: null,
+      jitterMs: null,
+      degraded: false,
       flows: number,
       txBytes: number,
       rxBytes: number,

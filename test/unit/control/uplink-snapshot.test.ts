@@ -17,6 +17,7 @@ const link: LinkRow = {
   addr_info: [address],
 };
 const route: DefaultRoute = { device: "wan0", gateway: "203.0.113.1", table: 254, metric: 100 };
+const noCuts = new Array(2).fill({ standsIn: false, cutAll: 0, cutDisplaced: 0 });
 const uplink: UplinkConfig = { name: "isp1", interface: "wan0", ...plainUplink };
 
 function describeWith(
@@ -165,7 +166,7 @@ describe("an uplink's IPv6", () => {
     const described = describeWith({ links: [{ ...link, addr_info: [address6] }] });
     const ipv6 = { ...describe6([address6], { prefix }), gatewayMac: "02:00:5e:00:53:06" };
     const shared = new SharedState();
-    publishUplinks([{ ...described, ipv6 }], shared);
+    publishUplinks([{ ...described, ipv6 }], noCuts, shared);
     const { uplinks, uplinkBytes } = shared;
     expect([uplinks[uplinkWord.ready], uplinks[uplinkWord.ready6]]).toEqual([0, 1]);
     const headerAt = uplinkWord.linkHeader6 * 4;
@@ -183,26 +184,26 @@ describe("publishing", () => {
 
   it("writes a row that is ready, with the header as it goes out", () => {
     const shared = new SharedState();
-    publishUplinks([resolved], shared);
+    publishUplinks([resolved], noCuts, shared);
     expect(Array.from(shared.uplinks.subarray(0, 3))).toEqual([1, 0xcb007102 | 0, 1492]);
     expect(Buffer.from(shared.uplinkBytes.slice(16, 30)).toString("hex")).toBe("02005e00530102005e0053020800");
   });
 
   it("clears ready when the uplink is down, and leaves the other rows alone", () => {
     const shared = new SharedState();
-    publishUplinks([resolved, resolved], shared);
-    publishUplinks([{ ...resolved, state: "down", reason: "no carrier" }, resolved], shared);
+    publishUplinks([resolved, resolved], noCuts, shared);
+    publishUplinks([{ ...resolved, state: "down", reason: "no carrier" }, resolved], noCuts, shared);
     expect(shared.uplinks[0]).toBe(0);
     expect(shared.uplinks[uplinkWords]).toBe(1);
   });
 
   it("makes a new generation only for a change", () => {
     const shared = new SharedState();
-    publishUplinks([resolved], shared);
+    publishUplinks([resolved], noCuts, shared);
     const { generation } = shared;
-    publishUplinks([{ ...resolved }], shared);
+    publishUplinks([{ ...resolved }], noCuts, shared);
     expect(shared.generation).toBe(generation);
-    publishUplinks([{ ...resolved, mtu: 1500 }], shared);
+    publishUplinks([{ ...resolved, mtu: 1500 }], noCuts, shared);
     expect(shared.generation).toBe(generation + 2);
   });
 });

@@ -1,0 +1,222 @@
+/**
+ * The daemon while it runs: its parts, and what happens when a link changes, the operator orders something or the
+ * configuration is read again. main.ts starts it and ends it.
+ */
+import { type ApiHandlers, RefusedError } from "../control/api.ts";
+import type { Config } from "../control/config-types.ts";
+import type { Firewall } from "../control/firewall.ts";
+import type { Hooks } from "../control/hooks.ts";
+import { type InsideRoutes, publishInsideNetworks } from "../control/inside-networks.ts";
+import type { Log } from "../control/log.ts";
+import type { ReloadReport, UplinkReport } from "../control/report.ts";
+import { type CompiledRules, compileRules } from "../control/rules.ts";
+import type { Steering } from "../control/steering.ts";
+import { UplinkPublisher } from "../control/uplink-publisher.ts";
+import { isVacant } from "../control/uplink-seats.ts";
+import type { UplinkSnapshot } from "../control/uplink-snapshot.ts";
+import type { Orders } from "../control/uplink-standing.ts";
+import type { UplinkWatch } from "../control/uplinks.ts";
+import { version } from "../control/version.ts";
+import type { FlowMemory } from "../dataplane/flow-memory.ts";
+import { reopenSockets } from "../io/packet-socket.ts";
+import type { SharedState } from "../tables/shared-state.ts";
+import { tellLinks, tellStanding } from "./events.ts";
+import { explainFlow } from "./explain-flow.ts";
+import type { LanSockets } from "./lan-sockets.ts";
+import { flowPolicy } from "./policy-settings.ts";
+import { reload } from "./reload.ts";
+import { flowReport, statusReport, uplinkReport } from "./status.ts";
+import { Totals } from "./totals.ts";
+import { UplinkControl } from "./uplink-control.ts";
+import type { WorkerPool } from "./worker-pool.ts";
+import { headerBytes, socketOptions } from "./worker-settings.ts";
+
+/** How long the flows of an uplink that leaves the configuration have to be cut off while it can still send. */
+const farewellMs = 300;
+
+export interface DaemonParts {
+  readonly config: Config;
+  readonly log: Log;
+  readonly shared: SharedState;
+  readonly memory: FlowMemory;
+  readonly pool: WorkerPool;
+  readonly firewall: Firewall;
+  readonly hooks: Hooks;
+  readonly lans: readonly LanSockets[];
+  /** By place and worker. */
+  readonly socketFds: readonly (readonly number[])[];
+  /** The secret of the hashes that choose an uplink. */
+  readonly balanceSecret: readonly [number, number];
+  /** What the devices were opened with. */
+  readonly opened: readonly UplinkSnapshot[];
+  fail(reason: string): void;
+}
+
+export class Daemon {
+  readonly control: UplinkControl;
+  readonly #parts: DaemonParts;
+  readonly #totals: Totals;
+  readonly #startedAt = performance.now();
+  #config: Config;
+  #watch: UplinkWatch;
+  #steering: Steering | undefined;
+  #rules: CompiledRules;
+  #inside = "";
+  /** What the sockets of each place are bound to. */
+  #bound: readonly UplinkSnapshot[];
+  /** Reloads run one after the other. */
+  #reloading: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: DaemonParts, watch: UplinkWatch) {
+    const { config, shared, log, memory, firewall, hooks, pool, opened } = parts;
+    this.#parts = parts;
+    this.#config = config;
+    this.#watch = watch;
+    this.#bound = opened;
+    this.#totals = new Totals(shared, config.workers);
+    this.#rules = this.#compile(watch.inside);
+    const publisher = new UplinkPublisher(
+      { shared, firewall, wake: () => pool.wake(), onFailure: (reason) => parts.fail(reason) },
+      opened,
+    );
+    this.control = new UplinkControl(config, this.#rules, watch.snapshots, {
+      log,
+      totals: this.#totals,
+      memory,
+      publisher,
+      onChange: (line, before) => tellStanding(log, hooks, line, before),
+    });
+  }
+
+  /** Publishes for the first time. Packets may come from here on. */
+  async begin(): Promise<void> {
+    this.#tellInside(this.#watch.inside);
+    this.#rebind(this.#watch.snapshots);
+    await this.control.settle();
+  }
+
+  /** Probes go out and traffic is steered. */
+  steerBy(steering: Steering): void {
+    this.#steering = steering;
+    this.control.start();
+  }
+
+  /** Something about the links, or what is inside, has changed, or nothing for a while. */
+  follow(current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[], inside: InsideRoutes): void {
+    const { log, hooks, lans } = this.#parts;
+    this.#tellInside(inside);
+    this.#rebind(current);
+    tellLinks(log, hooks, this.#config, current, previous);
+    for (const lan of lans)
+      lan.follow(current).catch((error: Error) => log.error({ err: error }, "a LAN's sockets could not follow"));
+    void this.control.follow(current);
+    this.#steering
+      ?.update(this.#config, current)
+      .catch((error: Error) => log.error({ err: error }, "routes could not follow the uplinks"));
+  }
+
+  /** Reads the configuration again. */
+  reload(): Promise<ReloadReport> {
+    const report = this.#reloading.then(() => reload(this.#config, (next) => this.#apply(next)));
+    this.#reloading = report.catch(() => {});
+    return report;
+  }
+
+  /** Whether every worker has turned since the last time this was asked. */
+  isAlive(): boolean {
+    return this.#parts.pool.isAlive();
+  }
+
+  handlers(): ApiHandlers {
+    return {
+      version,
+      status: () => this.#status(),
+      flows: async ({ uplink, limit }) => {
+        const place = uplink === undefined ? -1 : this.#placeOf(uplink);
+        return (await this.#parts.pool.flows(place, limit)).map((flow) => flowReport(flow, this.#config));
+      },
+      drain: (uplink) => this.#order(uplink, { mode: "draining" }),
+      enable: (uplink) => this.#order(uplink, { mode: "enabled" }),
+      disable: (uplink) => this.#order(uplink, { mode: "disabled" }),
+      weight: (uplink, weight) => this.#order(uplink, { weight }),
+      reload: () => this.reload(),
+      explain: (query) => explainFlow(query, this.#config, this.#rules, this.control.lines, this.#parts),
+    };
+  }
+
+  #status() {
+    const uptimeSeconds = (performance.now() - this.#startedAt) / 1000;
+    return statusReport(this.#config, version, uptimeSeconds, this.#totals, this.control.lines);
+  }
+
+  async #order(uplink: string, order: Partial<Orders>): Promise<UplinkReport> {
+    const place = this.#placeOf(uplink);
+    const line = this.control.lines[place]!;
+    line.orders = { ...line.orders, ...order };
+    await this.control.settle();
+    return uplinkReport(line, place, this.#totals);
+  }
+
+  #placeOf(uplink: string): number {
+    const place = this.#config.uplinks.findIndex(({ name }) => name === uplink);
+    if (place < 0) throw new RefusedError(`there is no uplink ${uplink}`);
+    return place;
+  }
+
+  /** Puts another configuration into effect, link by link, without a moment in which packets can't go. */
+  async #apply(next: Config): Promise<void> {
+    const { log, pool, hooks } = this.#parts;
+    const leaving = this.#config.uplinks.filter(
+      (uplink) => !isVacant(uplink) && !next.uplinks.some(({ name }) => name === uplink.name),
+    );
+    for (const { name } of leaving) await this.#order(name, { mode: "disabled" });
+    if (leaving.length > 0) await new Promise((resolve) => setTimeout(resolve, farewellMs));
+
+    await this.#watch.configure(next);
+    const { snapshots, inside } = this.#watch;
+    this.#config = next;
+    this.#rules = this.#compile(inside);
+    log.level = next.log.level;
+    hooks.configure(next.hooks);
+    pool.follow(flowPolicy(next, this.#rules.table));
+    this.#rebind(snapshots);
+    await this.control.configure(next, this.#rules, snapshots);
+    await this.#steering?.update(next, snapshots);
+  }
+
+  #tellInside(inside: InsideRoutes): void {
+    const { log, shared, pool } = this.#parts;
+    const key = JSON.stringify(inside);
+    if (key === this.#inside) return;
+    this.#inside = key;
+    const { networks } = inside;
+    if (!publishInsideNetworks(networks, shared))
+      log.warn(`there are ${networks.length} networks inside, too many to tell foreign sources from: all pass`);
+    // Rules may match by the interface that a source is behind.
+    this.#rules = this.#compile(inside);
+    pool.follow(flowPolicy(this.#config, this.#rules.table));
+  }
+
+  #compile({ behind }: InsideRoutes): CompiledRules {
+    return compileRules(this.#config, (name) => behind[name] ?? []);
+  }
+
+  /** Has the sockets of each place hear the interface that is there now: one was made again, has come, or has gone for good. */
+  #rebind(current: readonly UplinkSnapshot[]): void {
+    const { socketFds, log } = this.#parts;
+    this.#bound = current.map((uplink, place) => {
+      const bound = this.#bound[place]!;
+      if (isVacant(uplink) && !isVacant(bound)) {
+        reopenSockets(socketFds[place]!, null);
+        return uplink;
+      }
+      if (!uplink.present || (uplink.ifindex === bound.ifindex && uplink.name === bound.name)) return bound;
+      if (headerBytes(uplink) !== headerBytes(bound)) {
+        log.error({ uplink: uplink.name }, "the interface is of another kind than its place was laid out for: restart");
+        return bound;
+      }
+      reopenSockets(socketFds[place]!, socketOptions(this.#config, uplink));
+      return uplink;
+    });
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Re-reads the configuration while packets flow: everything is checked first, then applied; a file with a mistake changes
+ * nothing. What the workers' memory and programs were laid out for at the start can't change, and is refused by name.
+ */
+import { loadConfig } from "../control/config.ts";
+import { ConfigError, formatProblem } from "../control/config-problem.ts";
+import { checkSystem } from "../control/config-system.ts";
+import type { Config, UplinkConfig } from "../control/config-types.ts";
+import type { ReloadReport } from "../control/report.ts";
+import { isVacant, reseat } from "../control/uplink-seats.ts";
+
+/** Sections that hold until the next start. The control socket may have been given on the command line: it is not compared. */
+const fixed = ["tun", "steer", "nat", "forwards", "limits", "workers", "io", "failMode"] as const;
+
+/** `apply` puts a configuration into effect whose uplinks have places. */
+export async function reload(current: Config, apply: (next: Config) => Promise<void>): Promise<ReloadReport> {
+  let next: Config;
+  try {
+    const loaded = loadConfig(current.file);
+    const problems = [...loaded.warnings, ...(await checkSystem(loaded, true))];
+    if (problems.some(({ severity }) => severity === "error")) throw new ConfigError(current.file, problems);
+    next = reseat(current, { ...loaded.config, control: current.control });
+  } catch (error) {
+    return { changed: [], problems: problemsOf(error) };
+  }
+  const refused = fixed.filter((section) => !isEqual(next[section], current[section]));
+  if (refused.length > 0) {
+    const problems = refused.map((section) => `${section}: cannot change while sluice runs; restart it for that`);
+    return { changed: [], problems };
+  }
+  const changed = differences(current, next);
+  await apply(next);
+  return { changed, problems: [] };
+}
+
+function problemsOf(error: unknown): string[] {
+  return error instanceof ConfigError
+    ? error.problems.map((problem) => formatProblem(error.file, problem))
+    : [(error as Error).message];
+}
+
+/** What is different, a sentence each. */
+function differences(current: Config, next: Config): string[] {
+  const known = named(current);
+  const wanted = named(next);
+  return [
+    ...[...wanted.keys()].filter((name) => !known.has(name)).map((name) => `uplink ${name} is new`),
+    ...[...known.keys()].filter((name) => !wanted.has(name)).map((name) => `uplink ${name} is gone`),
+    ...[...wanted].flatMap(([name, uplink]) => uplinkDifferences(name, known.get(name), uplink)),
+    ...(["balance", "groups", "rules", "hooks", "log"] as const)
+      .filter((section) => !isEqual(current[section], next[section]))
+      .map((section) => `${section} changed`),
+  ];
+}
+
+function named({ uplinks }: Config): Map<string, UplinkConfig> {
+  return new Map(uplinks.filter((uplink) => !isVacant(uplink)).map((uplink) => [uplink.name, uplink]));
+}
+
+function uplinkDifferences(name: string, before: UplinkConfig | undefined, after: UplinkConfig): string[] {
+  if (before === undefined) return [];
+  const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof UplinkConfig)[];
+  const different = keys.filter((key) => !isEqual(before[key], after[key]));
+  return different.length === 0 ? [] : [`uplink ${name}: ${different.join(", ")}`];
+}
+
+function isEqual(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
