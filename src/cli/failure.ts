@@ -4,6 +4,7 @@ import { ApiStartError } from "../control/api.ts";
 import { ControlError } from "../control/client.ts";
 import { CommandError } from "../control/command.ts";
 import { ConfigError } from "../control/config.ts";
+import { RequestError } from "../control/request-error.ts";
 import { formatRequirement, RequirementsError } from "../control/requirements.ts";
 import { DeviceError } from "../io/device-error.ts";
 
@@ -33,6 +34,7 @@ export function describeFailure(error: unknown): { code: number; message: string
     return { code: exitCode.missing, message: `sluice: ${error.message}` };
   if (error instanceof DeviceError) return { code: deviceCode(error), message: `sluice: ${error.message}` };
   if (error instanceof ApiStartError) return { code: exitCode.failed, message: `sluice: ${error.message}` };
+  if (error instanceof RequestError) return { code: exitCode.usage, message: `sluice: ${error.message}` };
   if (error instanceof ControlError) return { code: controlCode(error), message: `sluice: ${error.message}` };
   return { code: exitCode.failed, message: `sluice: ${error instanceof Error ? error.message : String(error)}` };
 }
@@ -45,6 +47,7 @@ function controlCode(error: ControlError): number {
       return exitCode.missing;
     case "refused":
       return exitCode.usage;
+    case "unable":
     case "broken":
       return exitCode.failed;
   }

@@ -1,9 +1,16 @@
 /**
  * The far side of the control socket: HTTP with JSON over a Unix socket that only its owner may open.
  *
- *     GET /version   {version, pid}
- *     GET /status    StatusReport
- *     GET /flows     FlowReport[]   ?uplink=NAME &limit=N
+ *     GET  /version                  {version, pid}
+ *     GET  /status                   StatusReport
+ *     GET  /flows                    FlowReport[]    ?uplink=NAME &limit=N
+ *     GET  /explain                  ExplainReport   ?source=ADDRESS[:PORT] &destination=ADDRESS[:PORT] &protocol=NAME
+ *     POST /uplinks/NAME/drain       UplinkReport    also enable, disable
+ *     POST /uplinks/NAME/weight      UplinkReport    ?value=N
+ *     POST /reload                   ReloadReport
+ *
+ * What is wrong comes as {error}: 400, 404, 405 or 413 for a request that makes no sense, 409 for one that
+ * cannot be done, 500 for a failure.
  *
  * HTTP because `curl --unix-socket` and every language can speak it. Whoever may connect is root
  * already, so the limits here guard against accidents: a client that hangs, or never reads.
@@ -12,14 +19,18 @@
 import { lstatSync, mkdirSync, type Stats, unlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { dirname } from "node:path";
+import { answerRequest } from "./api-routes.ts";
 import { ControlError, requestJson } from "./client.ts";
 import type { ExplainQuery, ExplainReport, FlowReport, ReloadReport, StatusReport, UplinkReport } from "./report.ts";
+import { RefusedError, RequestError } from "./request-error.ts";
 
-/** Most flows in one answer: some 35 MB of JSON. */
-export const maxFlowsInAnswer = 100_000;
+export { maxFlowsInAnswer } from "./api-routes.ts";
+export { RefusedError } from "./request-error.ts";
+
 const maxConnections = 32;
 const idleConnectionMs = 30_000;
 
+/** The daemon's part. A handler that cannot do what it is asked throws RefusedError. */
 export interface ApiHandlers {
   version: string;
   status(): StatusReport;
@@ -36,14 +47,6 @@ export interface ApiHandlers {
   explain(query: ExplainQuery): Promise<ExplainReport>;
 }
 
-/** Thrown by a handler: what was asked for makes sense and cannot be done. The message is for the person. */
-export class RefusedError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = "RefusedError";
-  }
-}
-
 export interface Api {
   /** Ends open requests and removes the socket. */
   close(): Promise<void>;
@@ -54,15 +57,6 @@ export class ApiStartError extends Error {
   constructor(message: string) {
     super(message);
     this.name = "ApiStartError";
-  }
-}
-
-class RequestError extends Error {
-  readonly status: number;
-
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
   }
 }
 
@@ -143,44 +137,22 @@ async function respond(incoming: IncomingMessage, answer: ServerResponse, handle
   try {
     send(answer, 200, await route(incoming, handlers));
   } catch (error) {
-    send(answer, error instanceof RequestError ? error.status : 500, { error: (error as Error).message });
+    send(answer, statusOf(error), { error: (error as Error).message });
   }
 }
 
+function statusOf(error: unknown): number {
+  if (error instanceof RequestError) return error.status;
+  return error instanceof RefusedError ? 409 : 500;
+}
+
 async function route(incoming: IncomingMessage, handlers: ApiHandlers): Promise<unknown> {
-  if (incoming.method !== "GET") throw new RequestError(405, `${incoming.method} is not answered here, only GET`);
   if (incoming.headers["transfer-encoding"] !== undefined || Number(incoming.headers["content-length"] ?? 0) > 0) {
     throw new RequestError(413, "a request has no body");
   }
   if (!URL.canParse(incoming.url ?? "", "http://sluice"))
     throw new RequestError(400, "the address of the request is malformed");
-  const { pathname, searchParams } = new URL(incoming.url ?? "", "http://sluice");
-  switch (pathname) {
-    case "/version":
-      return { version: handlers.version, pid: process.pid };
-    case "/status":
-      return handlers.status();
-    case "/flows":
-      return handlers.flows(readFlowsQuery(searchParams, handlers));
-    default:
-      throw new RequestError(404, `${pathname} is not known; there are /version, /status and /flows`);
-  }
-}
-
-function readFlowsQuery(params: URLSearchParams, handlers: ApiHandlers): { uplink?: string; limit: number } {
-  const limit = params.get("limit") ?? String(maxFlowsInAnswer);
-  if (!/^[1-9][0-9]{0,8}$/.test(limit) || Number(limit) > maxFlowsInAnswer) {
-    throw new RequestError(
-      400,
-      `limit is ${JSON.stringify(limit)}; expected a whole number from 1 to ${maxFlowsInAnswer}`,
-    );
-  }
-  const uplink = params.get("uplink");
-  if (uplink === null) return { limit: Number(limit) };
-  const names = handlers.status().uplinks.map((known) => known.name);
-  if (!names.includes(uplink))
-    throw new RequestError(404, `there is no uplink named ${JSON.stringify(uplink)}; there are ${names.join(", ")}`);
-  return { uplink, limit: Number(limit) };
+  return answerRequest(incoming.method ?? "", new URL(incoming.url ?? "", "http://sluice"), handlers);
 }
 
 function send(answer: ServerResponse, status: number, value: unknown): void {

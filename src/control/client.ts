@@ -1,14 +1,14 @@
-/** The near side of the control socket: one GET, JSON back, and failures that say whether a daemon is there at all. */
+/** The near side of the control socket: one request, JSON back, and failures that say whether a daemon is there at all. */
 
 import { request } from "node:http";
 
-const timeoutMs = 10_000;
+const usualTimeoutMs = 10_000;
 const maxAnswerBytes = 256 * 1024 * 1024;
 
-export type ControlFailure = "absent" | "denied" | "refused" | "broken";
+export type ControlFailure = "absent" | "denied" | "refused" | "unable" | "broken";
 
 export class ControlError extends Error {
-  /** absent: nobody listens; denied: no permission; refused: the request was wrong; broken: no answer, or none that makes sense. */
+  /** absent: nobody listens; denied: no permission; refused: the request was wrong; unable: what it asks for cannot be done; broken: no answer, or none that makes sense. */
   readonly failure: ControlFailure;
 
   constructor(failure: ControlFailure, message: string) {
@@ -18,12 +18,20 @@ export class ControlError extends Error {
   }
 }
 
-/** What the daemon on `socketPath` answers to GET `path`. Throws ControlError. */
-export function requestJson<T>(socketPath: string, path: string): Promise<T> {
+export interface RequestOptions {
+  /** Default: GET. */
+  method?: "GET" | "POST";
+  /** Default: 10,000. */
+  timeoutMs?: number;
+}
+
+/** What the daemon on `socketPath` answers to a request for `path`. Throws ControlError. */
+export function requestJson<T>(socketPath: string, path: string, options: RequestOptions = {}): Promise<T> {
+  const { method = "GET", timeoutMs = usualTimeoutMs } = options;
   return new Promise((resolve, reject) => {
     const fail = (failure: ControlFailure, why: string) => reject(new ControlError(failure, why));
     const outgoing = request(
-      { socketPath, path, headers: { host: "sluice", connection: "close" }, timeout: timeoutMs },
+      { socketPath, path, method, headers: { host: "sluice", connection: "close" }, timeout: timeoutMs },
       (answer) => {
         const chunks: Buffer[] = [];
         let bytes = 0;
@@ -37,7 +45,7 @@ export function requestJson<T>(socketPath: string, path: string): Promise<T> {
           try {
             const value = JSON.parse(Buffer.concat(chunks).toString("utf8"));
             if (answer.statusCode === 200) resolve(value as T);
-            else fail(answer.statusCode! < 500 ? "refused" : "broken", String(value.error));
+            else fail(failureOf(answer.statusCode!), String(value.error));
           } catch {
             fail("broken", `what listens on ${socketPath} is not sluice: its answer is not JSON`);
           }
@@ -48,6 +56,11 @@ export function requestJson<T>(socketPath: string, path: string): Promise<T> {
     outgoing.on("error", (error: NodeJS.ErrnoException) => reject(explain(error, socketPath)));
     outgoing.end();
   });
+}
+
+function failureOf(status: number): ControlFailure {
+  if (status === 409) return "unable";
+  return status < 500 ? "refused" : "broken";
 }
 
 function explain(error: NodeJS.ErrnoException, socketPath: string): ControlError {

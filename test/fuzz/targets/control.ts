@@ -1,7 +1,7 @@
 /**
  * Any request on the control socket: what answers is JSON and no server error, and the next ordinary request is answered.
  *
- *     input: [how 1][text]      how: 0 the text is the address asked for, 1 headers, 2 the whole request
+ *     input: [how 1][text]      how: 0 the text is the address asked for, 1 headers, 2 the whole request, 3 the address posted to
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -20,14 +20,23 @@ export async function fuzz(input: Uint8Array): Promise<void> {
   await api;
   const how = input[0] ?? 0;
   const text = Buffer.from(input.subarray(1)).toString("latin1");
-  const request =
-    how % 3 === 0
-      ? `GET ${text.replaceAll(/[\r\n]/g, "")} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`
-      : how % 3 === 1
-        ? `GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${text}\r\n\r\n`
-        : text;
+  const request = toRequest(how % 4, text);
   // Whatever is not a whole request gets no answer until its time is over; that it ends is what matters.
   for (let answer = await ask(request); answer !== ""; ) answer = checkFirst(answer);
+}
+
+function toRequest(how: number, text: string): string {
+  const address = text.replaceAll(/[\r\n]/g, "");
+  switch (how) {
+    case 0:
+      return `GET ${address} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
+    case 1:
+      return `GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${text}\r\n\r\n`;
+    case 2:
+      return text;
+    default:
+      return `POST ${address} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
+  }
 }
 
 /** Checks the first of the answers in a text and returns the others. */
@@ -64,6 +73,7 @@ export function seeds(): Uint8Array[] {
     "/flows?limit=5&uplink=isp1",
     "/flows?limit=0",
     "/nothing",
+    "/explain?source=192.0.2.1:5&destination=[::1]&protocol=icmp",
     "//[",
     "*",
     "%zz",
@@ -74,8 +84,9 @@ export function seeds(): Uint8Array[] {
     "GET / HTTP/1.0\r\n\r\n",
     "CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
   ];
+  const posted = ["/reload", "/uplinks/isp1/drain", "/uplinks/isp2/weight?value=7", "/uplinks/%69/enable", "/status"];
   const input = (how: number) => (text: string) => Uint8Array.of(how, ...Buffer.from(text, "latin1"));
-  return [...addresses.map(input(0)), ...headers.map(input(1)), ...whole.map(input(2))];
+  return [...addresses.map(input(0)), ...headers.map(input(1)), ...whole.map(input(2)), ...posted.map(input(3))];
 }
 
 /** Ends the server, so that the process can end. */

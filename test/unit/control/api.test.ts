@@ -4,9 +4,9 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Api, type ApiHandlers, maxFlowsInAnswer, startApi } from "../../../src/control/api.ts";
+import { type Api, type ApiHandlers, maxFlowsInAnswer, RefusedError, startApi } from "../../../src/control/api.ts";
 import { ControlError, requestJson } from "../../../src/control/client.ts";
-import type { FlowReport } from "../../../src/control/report.ts";
+import type { ExplainReport, FlowReport } from "../../../src/control/report.ts";
 import { Running } from "../../support/process.ts";
 import { sampleFlow, sampleHandlers, sampleStatus } from "../../support/reports.ts";
 
@@ -117,7 +117,9 @@ describe("the control socket", () => {
 
   it("takes no other method, no body, no overlong header and no garbage", async () => {
     await start();
-    expect(await sendRaw("POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")).toMatch(/^HTTP\/1.1 405 /);
+    expect(await sendRaw("POST /status HTTP/1.1\r\nHost: x\r\n\r\n")).toMatch(/^HTTP\/1.1 405 /);
+    expect(await get("/reload")).toMatch(/^HTTP\/1.1 405 [\s\S]*"\/reload is answered to POST, not GET"/);
+    expect(await sendRaw("POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")).toMatch(/^HTTP\/1.1 413 /);
     expect(await get("/status", "Content-Length: 5\r\n")).toMatch(/^HTTP\/1.1 413 /);
     expect(await get("/status", "Transfer-Encoding: chunked\r\n")).toMatch(/^HTTP\/1.1 413 /);
     expect(await get("/status", `X: ${"x".repeat(9000)}\r\n`)).toMatch(/^HTTP\/1.1 431 /);
@@ -125,6 +127,63 @@ describe("the control socket", () => {
     expect(await sendRaw("\0\x01\x02\r\n\r\n")).toMatch(/^HTTP\/1.1 400 /);
     // And goes on answering.
     expect(await requestJson(socket, "/status")).toEqual(sampleStatus());
+  });
+
+  it("changes an uplink, and answers what it is then", async () => {
+    await start();
+    const post = <T>(path: string) => requestJson<T>(socket, path, { method: "POST" });
+    expect(await post("/uplinks/isp2/drain")).toMatchObject({ name: "isp2", state: "draining" });
+    expect(await post("/uplinks/isp2/enable")).toMatchObject({ name: "isp2", state: "up" });
+    expect(await post("/uplinks/isp%32/disable")).toMatchObject({ name: "isp2", state: "disabled" });
+    expect(await post("/uplinks/isp1/weight?value=7")).toMatchObject({ name: "isp1", weight: 7 });
+    expect(await post("/reload")).toEqual({ changed: [], problems: [] });
+  });
+
+  it("changes nothing that is not there, and no weight beyond its range", async () => {
+    const never = () => Promise.reject(new Error("was asked all the same"));
+    await start({ drain: never, enable: never, disable: never, weight: never });
+    const post = (path: string) => failureOf(requestJson(socket, path, { method: "POST" }));
+    for (const what of ["drain", "enable", "disable", "weight?value=1"]) {
+      const { failure, message } = await post(`/uplinks/isp9/${what}`);
+      expect([failure, message]).toEqual(["refused", 'there is no uplink named "isp9"; there are isp1, isp2']);
+    }
+    for (const value of ["-1", "0", "10001", "1e3", "1.5", "", "9".repeat(40)])
+      expect((await post(`/uplinks/isp1/weight?value=${value}`)).message).toMatch(
+        /^weight is ".*"; expected a whole number from 1 to 10000$/,
+      );
+    expect((await post("/uplinks/isp1/weight?valeu=3")).message).toBe(
+      'parameter "valeu" is not known; there are value',
+    );
+    expect((await post("/uplinks/isp1/explode")).message).toMatch(/is not known; there are .*\/uplinks\/NAME\/drain/);
+    expect((await post("/uplinks/%ff/drain")).message).toBe("the address of the request is malformed");
+  });
+
+  it("explains a flow, whatever way its addresses are written", async () => {
+    await start();
+    const explain = async (query: string) => (await requestJson<ExplainReport>(socket, `/explain?${query}`)).flow;
+    expect(await explain("source=192.168.10.2:51234&destination=192.0.2.10:443")).toEqual({
+      protocol: "tcp",
+      source: "192.168.10.2",
+      sourcePort: 51_234,
+      destination: "192.0.2.10",
+      destinationPort: 443,
+    });
+    expect(await explain("source=FD00:0:0::2&destination=[2001:db8::10]:53&protocol=17")).toEqual({
+      protocol: "udp",
+      source: "fd00::2",
+      sourcePort: null,
+      destination: "2001:db8::10",
+      destinationPort: 53,
+    });
+    expect((await failureOf(requestJson(socket, "/explain?source=192.168.10.2"))).message).toMatch(
+      /^destination "" is not valid; expected an address/,
+    );
+  });
+
+  it("tells what cannot be done from what makes no sense", async () => {
+    await start({ drain: () => Promise.reject(new RefusedError("isp1 is the only uplink that is up")) });
+    const failure = await failureOf(requestJson(socket, "/uplinks/isp1/drain", { method: "POST" }));
+    expect([failure.failure, failure.message]).toEqual(["unable", "isp1 is the only uplink that is up"]);
   });
 
   it("passes on that the daemon failed, which is not the client's mistake", async () => {
