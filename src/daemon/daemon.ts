@@ -80,7 +80,6 @@ export class Daemon {
       opened,
     );
     this.control = new UplinkControl(config, this.#rules, watch.snapshots, {
-      log,
       totals: this.#totals,
       memory,
       publisher,

@@ -3,8 +3,8 @@
  * operator says something. Whatever changes goes to the workers by the publisher, to the log and to the hooks.
  */
 import type { Config } from "../control/config-types.ts";
+import type { PlanInput } from "../control/group-plan.ts";
 import { NearestUplinks } from "../control/latency.ts";
-import type { Log } from "../control/log.ts";
 import { type PolicyUplink, type SharePolicy, sharePolicy } from "../control/policies.ts";
 import type { CompiledRules } from "../control/rules.ts";
 import type { Publication, UplinkPublisher } from "../control/uplink-publisher.ts";
@@ -21,7 +21,6 @@ const rateMs = 1000;
 const pinSeconds = 600;
 
 export interface UplinkControlOptions {
-  readonly log: Log;
   readonly totals: Totals;
   readonly memory: FlowMemory;
   readonly publisher: UplinkPublisher;
@@ -37,6 +36,7 @@ export class UplinkControl {
   #policy: SharePolicy;
   #nearest: NearestUplinks;
   #told = "";
+  #toldPlan: PlanInput | undefined;
   #ratedAtMs: number;
   #rated: readonly UplinkTotals[];
   /** Bits a second, by place. */
@@ -106,14 +106,21 @@ export class UplinkControl {
       if (line.standing.state === "up" && before[place]!.state === "down") this.#callBack(place);
     }
     const publication = this.#publication(nowMs);
-    const told = JSON.stringify(publication);
-    const isNew = told !== this.#told;
-    this.#told = told;
-    const published = isNew ? this.#options.publisher.update(publication) : undefined;
+    const published = this.#isNew(publication) ? this.#options.publisher.update(publication) : undefined;
     for (const [place, line] of this.lines.entries()) {
       if (!line.isVacant && differs(line.standing, before[place]!)) this.#options.onChange(line, before[place]!);
     }
     await published;
+  }
+
+  /** Whether there is something to tell. Configuration and rules, which may be long, are new when they are others. */
+  #isNew({ snapshots, plan, cuts }: Publication): boolean {
+    const { config, groups, standings, shares } = plan;
+    const told = JSON.stringify([snapshots, standings, shares, cuts]);
+    const isNew = told !== this.#told || config !== this.#toldPlan?.config || groups !== this.#toldPlan.groups;
+    this.#told = told;
+    this.#toldPlan = plan;
+    return isNew;
   }
 
   #publication(nowMs: number): Publication {
