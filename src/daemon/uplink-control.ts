@@ -11,6 +11,7 @@ import type { Publication, UplinkPublisher } from "../control/uplink-publisher.t
 import type { UplinkSnapshot } from "../control/uplink-snapshot.ts";
 import type { Standing } from "../control/uplink-standing.ts";
 import type { FlowMemory } from "../dataplane/flow-memory.ts";
+import { noUplink } from "../tables/shared-state.ts";
 import { Line } from "./line.ts";
 import type { Totals, UplinkTotals } from "./totals.ts";
 
@@ -91,6 +92,7 @@ export class UplinkControl {
     this.#config = config;
     this.#rules = rules;
     for (const [place, line] of this.lines.entries()) {
+      if (line.config.name !== config.uplinks[place]!.name) this.#nearest.forget(place, nowMs);
       line.configure(config.uplinks[place]!, nowMs);
       line.follow(snapshots[place]!, nowMs);
     }
@@ -106,6 +108,8 @@ export class UplinkControl {
       if (line.standing.state === "up" && before[place]!.state === "down") this.#callBack(place);
     }
     const publication = this.#publication(nowMs);
+    const near = publication.plan.shares.map(({ slot }) => ({ slot, rttMs: this.lines[slot]!.health.rttMs }));
+    this.#nearest.follow(near, nowMs);
     const published = this.#isNew(publication) ? this.#options.publisher.update(publication) : undefined;
     for (const [place, line] of this.lines.entries()) {
       if (!line.isVacant && differs(line.standing, before[place]!)) this.#options.onChange(line, before[place]!);
@@ -180,9 +184,10 @@ export class UplinkControl {
 
   #newNearest(): NearestUplinks {
     const { nearest } = this.#options.memory;
-    return new NearestUplinks((network, place) =>
-      nearest.set(network, place, Math.ceil(performance.now() / 1000) + pinSeconds),
-    );
+    return new NearestUplinks((network, place) => {
+      const untilS = place === noUplink ? 0 : Math.ceil(performance.now() / 1000) + pinSeconds;
+      nearest.set(network, place, untilS);
+    });
   }
 }
 
