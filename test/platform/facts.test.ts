@@ -19,4 +19,5 @@ describe("the shim", () => {
   fact("takes half a megabyte of a device in a turn, and the rest in the next", "turn-bound.ts");
   fact("closes what an ended environment opened, and nothing that others use", "environment-ends.ts");
   fact("sends by one interface whatever the routes say, and is told of answers by the event loop", "device-socket.ts");
+  fact("gives an echo probe the answers to its own questions, and nothing else", "echo-filter.ts");
 });
