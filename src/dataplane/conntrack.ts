@@ -199,7 +199,8 @@ export class Conntrack {
 
   /**
    * Follows a TCP segment: header at `l4`, data from `l4End` to `packetEnd`. One outside of the windows
-   * goes on without any say in the state, unless it is a SYN or RST of the remote's, which is dropped. Returns the verdict.
+   * goes on without any say in the state, unless it is a SYN of the remote's, or a RST where it could do harm, which are dropped.
+   * Returns the verdict.
    */
   trackTcp(
     flow: number,
@@ -222,7 +223,11 @@ export class Conntrack {
     // SYN cookies, a port that is used again after nobody answered: the numbers may change until both ends are agreed.
     const mayBegin = before < (fromOpener === 0 ? tcpState.simultaneousOpen : tcpState.established);
     const isGenuine = this.#windows.accept(flow, direction, mayBegin, view, l4, l4End, packetEnd);
-    if (!isGenuine && direction === reply && (flags & (syn | rst)) !== 0) return verdict.tcpOutOfWindow;
+    if (!isGenuine && direction === reply && (flags & (syn | rst)) !== 0) {
+      // A remote that is about to begin refuses what the inside has left of an earlier connection, in that one's numbers.
+      const refusesLeftover = (flags & rst) !== 0 && fromOpener === 0 && before === tcpState.synSent;
+      if (!refusesLeftover) return verdict.tcpOutOfWindow;
+    }
     const after = isGenuine ? next : before;
     if (after === before && !isOver(after)) return verdict.forward;
     words[at] = (words[at]! & ~stateMask) | after;

@@ -8,7 +8,8 @@
  * make odd numbers, and the ends know better. It just has no say in the flow's state; a RST or
  * SYN outside that comes from an uplink, where it could only do harm, is dropped (RFC 5961, section 3
  * and 4). From the inside it goes on: a RST refuses what the remote has left of an earlier connection with
- * our port, in that connection's numbers (RFC 9293, section 3.5.1).
+ * our port, in that connection's numbers (RFC 9293, section 3.5.1). So does a RST of a remote whose SYN nobody inside
+ * has answered yet (conntrack.ts), for the same reason.
  */
 import { ack, fin, rst, syn, tcp } from "../wire/tcp.ts";
 import { findOption } from "./tcp-mss.ts";

@@ -262,6 +262,25 @@ describe("visitors", () => {
     expect(rig.openFlows).toBe(1);
   });
 
+  test("may clear what the host has left of their earlier connection, and the new one comes about (RFC 9293, section 3.5.1)", () => {
+    // The host's leftover answers in its own numbers; the visitor refuses them and tries again.
+    for (const leftover of [1_000_000, 0x7000_0000, 0x9000_0000, 0xfff0_0000]) {
+      const rig = open();
+      rig.inOne(syn(8080));
+      const challenge = { flags: ACK, sequence: 5, acknowledgment: leftover };
+      rig.outOne(tcp({ source: `${client}:80`, destination: visitor, ...challenge }));
+      const refusal = tcp({ source: visitor, destination: outside(8080), flags: RST, sequence: leftover });
+      expect(rig.in(refusal), `leftover ${leftover}`).toHaveLength(1);
+      rig.inOne(syn(8080));
+      rig.outOne(synAck());
+      rig.inOne(tcp({ source: visitor, destination: outside(8080), sequence: 901, acknowledgment: 301 }));
+      rig.pass(7_000_000);
+      expect(rig.openFlows).toBe(1);
+      // From then on a RST must be of this connection.
+      expect(rig.in(refusal)).toHaveLength(0);
+    }
+  });
+
   test("cannot end a connection by a RST out of its window", () => {
     const rig = open();
     rig.inOne(syn(8080));
