@@ -1,6 +1,6 @@
 /** The small notations of the configuration file. Each reader returns undefined for what it cannot read; none throws. */
 
-import type { Prefix6 } from "../tables/prefix6.ts";
+import { maskOf, type Prefix6 } from "../tables/prefix6.ts";
 import { formatAddress6, isForwardable, parseAddress6 } from "../wire/ipv6.ts";
 
 export interface Network {
@@ -123,20 +123,15 @@ export function parsePrefix6(text: string): Prefix6 | undefined {
 
 /** The prefix without the bits beyond its length. */
 export function network6({ words, length }: Prefix6): Prefix6 {
-  const kept = words.map((word, i) => {
-    const bits = Math.min(Math.max(length - 32 * i, 0), 32);
-    // A shift by 32 would shift by 0.
-    return bits === 0 ? 0 : word & (-1 << (32 - bits));
-  });
-  return { words: kept, length };
+  return { words: words.map((word, i) => word & maskOf(length - 32 * i)), length };
 }
 
 export function formatPrefix6({ words, length }: Prefix6): string {
   return `${formatAddress6(words)}/${length}`;
 }
 
-export function contains6(prefix: Prefix6, words: readonly number[]): boolean {
-  return formatPrefix6(network6({ words, length: prefix.length })) === formatPrefix6(network6(prefix));
+export function contains6({ words, length }: Prefix6, address: readonly number[]): boolean {
+  return words.every((word, i) => ((word ^ address[i]!) & maskOf(length - 32 * i)) === 0);
 }
 
 /** What a forward leads to: ADDRESS:PORTS or [ADDRESS]:PORTS, as two texts; undefined for anything else. */

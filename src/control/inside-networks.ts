@@ -10,6 +10,7 @@ import { parseAddress6 } from "../wire/ipv6.ts";
 import type { Config } from "./config-types.ts";
 import { parseIpv4 } from "./config-values.ts";
 import { type Family, families, listReachable } from "./iproute.ts";
+import { liesWithin } from "./network-ranges.ts";
 
 const everything: Readonly<Record<Family, string>> = { "-4": "0.0.0.0/0", "-6": "::/0" };
 
@@ -52,19 +53,14 @@ export function publishInsideNetworks(networks: readonly string[], shared: Share
 
 /** Without those that lie within another, in a fixed order. */
 function widest(networks: readonly string[]): string[] {
-  const parsed = [...new Set(networks)].map((text) => ({ text, ...parseNetwork(text) }));
-  parsed.sort((a, b) => a.prefixLength - b.prefixLength || (a.text < b.text ? -1 : 1));
-  const kept: typeof parsed = [];
-  for (const network of parsed) if (!kept.some((wider) => liesWithin(network, wider))) kept.push(network);
-  return kept.map(({ text }) => text).sort();
+  const byWidth = [...new Set(networks)].sort((a, b) => lengthOf(a) - lengthOf(b) || (a < b ? -1 : 1));
+  const kept: string[] = [];
+  for (const network of byWidth) if (!kept.some((wider) => liesWithin(network, wider))) kept.push(network);
+  return kept.sort();
 }
 
-function liesWithin(inner: InsideNetwork, outer: InsideNetwork): boolean {
-  if (inner.words.length !== outer.words.length) return false;
-  return outer.words.every((word, i) => {
-    const bits = Math.min(Math.max(outer.prefixLength - i * 32, 0), 32);
-    return bits === 0 || (word ^ inner.words[i]!) >>> (32 - bits) === 0;
-  });
+function lengthOf(network: string): number {
+  return parseNetwork(network).prefixLength;
 }
 
 /** Of "192.0.2.0/24", or an address alone. */

@@ -16,6 +16,13 @@ export function networkRange(text: string): ValueRange | undefined {
   return { first: value & ~hostMask, last: value | hostMask };
 }
 
+/** Whether a network is part of another, or the same. Both have been checked. */
+export function liesWithin(inner: string, outer: string): boolean {
+  if (isIpv6(inner) !== isIpv6(outer)) return false;
+  const [a, b] = [networkRange(inner)!, networkRange(outer)!];
+  return a.first >= b.first && a.last <= b.last;
+}
+
 /** The integer of an address of either family; undefined when the text is none. */
 export function addressValue(text: string): bigint | undefined {
   if (!isIpv6(text)) {

@@ -39,8 +39,9 @@
  */
 
 import type { Config } from "./config-types.ts";
-import { canonical6, contains, contains6, isIpv6, parseNetwork, parsePrefix6 } from "./config-values.ts";
+import { canonical6 } from "./config-values.ts";
 import { type Family, familyOf, mainTable, type Route, type Rule } from "./iproute.ts";
+import { liesWithin } from "./network-ranges.ts";
 import type { UplinkSnapshot } from "./uplink-snapshot.ts";
 
 /** The priorities and tables of one instance; several instances take different slots. */
@@ -166,14 +167,4 @@ function uplinkRoutes(
 function otherNetworks(own: string | null, uplinks: readonly UplinkSnapshot[], family: Family): string[] {
   const networks = new Set(uplinks.map((other) => pathOf(other, family).network).filter((network) => network !== null));
   return [...networks].filter((network) => own === null || !liesWithin(network, own));
-}
-
-function liesWithin(inner: string, outer: string): boolean {
-  if (isIpv6(inner)) {
-    const [a, b] = [parsePrefix6(inner)!, parsePrefix6(outer)!];
-    return a.length >= b.length && contains6(b, a.words);
-  }
-  const a = parseNetwork(inner)!;
-  const b = parseNetwork(outer)!;
-  return a.prefixLength >= b.prefixLength && contains(b, a.address);
 }

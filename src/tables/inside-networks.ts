@@ -3,6 +3,7 @@
  * many pairs of address and mask; the same for IPv6 with four words each. Few as they are, a walk over all of them costs a
  * flow's opening less than a tree would.
  */
+import { maskOf } from "./prefix6.ts";
 
 /** Most networks of each family. */
 export const mostInsideNetworks = 128;
@@ -49,10 +50,4 @@ export function isInside6(table: Int32Array, word0: number, word1: number, word2
       return true;
   }
   return false;
-}
-
-/** The first so many bits of a word. */
-function maskOf(bits: number): number {
-  if (bits <= 0) return 0;
-  return bits >= 32 ? -1 : -1 << (32 - bits);
 }

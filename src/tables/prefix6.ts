@@ -7,10 +7,12 @@ export interface Prefix6 {
 
 /** The two words of which a prefix of at most 64 bits is part, as masks over an address's first two words. */
 export function prefixMasks(length: number): [number, number] {
-  return [maskOf(Math.min(length, 32)), maskOf(Math.max(length - 32, 0))];
+  return [maskOf(length), maskOf(length - 32)];
 }
 
-function maskOf(bits: number): number {
+/** The first so many bits of a word: none below 1, all from 32 on. */
+export function maskOf(bits: number): number {
   // A shift by 32 would shift by 0.
-  return bits === 0 ? 0 : -1 << (32 - bits);
+  if (bits <= 0) return 0;
+  return bits >= 32 ? -1 : -1 << (32 - bits);
 }
