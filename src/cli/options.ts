@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { InvalidArgumentError } from "commander";
 import { ConfigError, defaultConfigFile, loadConfig } from "../control/config.ts";
 import { defaultSocket } from "../control/config-schema.ts";
+import { parseDurationMs } from "../control/config-values.ts";
 
 export const configOption = ["-c, --config <file>", "configuration file"] as const;
 export const socketOption = ["--socket <path>", "control socket of the daemon"] as const;
@@ -30,4 +31,11 @@ export function readCount(text: string): number {
   if (!/^[0-9]+$/.test(text) || !Number.isSafeInteger(count) || count < 1)
     throw new InvalidArgumentError("Expected a whole number from 1.");
   return count;
+}
+
+/** Milliseconds. */
+export function readDuration(text: string): number {
+  const durationMs = parseDurationMs(text);
+  if (durationMs === undefined) throw new InvalidArgumentError("Expected a duration such as 90s or 5m.");
+  return durationMs;
 }

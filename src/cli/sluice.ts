@@ -3,10 +3,13 @@
 import { Command, CommanderError } from "commander";
 import { addCheck } from "./check.ts";
 import { addDoctor } from "./doctor.ts";
+import { addExplain } from "./explain.ts";
 import { describeFailure, exitCode } from "./failure.ts";
 import { addFlows } from "./flows.ts";
+import { addReload } from "./reload.ts";
 import { addStatus } from "./status.ts";
 import { addUp } from "./up.ts";
+import { addUplink } from "./uplink.ts";
 import { addVersion } from "./version.ts";
 
 const footer = `
@@ -14,9 +17,10 @@ Exit codes: 0 done, 1 failed while running, 2 usage or configuration, 3 no runni
 4 a privilege, device or kernel feature is missing.
 
 Examples:
-  sluice check -c sluice.yaml     find every mistake in a configuration
-  sluice up -c sluice.yaml        forward until Ctrl-C, then undo everything that was set
-  sluice status --watch           uplinks and their share of the connections, every second`;
+  sluice check -c sluice.yaml         find every mistake in a configuration
+  sluice up -c sluice.yaml            forward until Ctrl-C, then undo everything that was set
+  sluice status --watch               uplinks and their share of the connections, every second
+  sluice uplink drain isp1 --wait     take an uplink out gently, without a restart`;
 
 const program = new Command("sluice")
   .description("Balances connections over two or more uplinks.")
@@ -29,6 +33,9 @@ addUp(program);
 addCheck(program);
 addStatus(program);
 addFlows(program);
+addExplain(program);
+addUplink(program);
+addReload(program);
 addDoctor(program);
 addVersion(program);
 

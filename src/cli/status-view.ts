@@ -1,6 +1,6 @@
 /** What `sluice status` shows of a StatusReport. Pure: a report in, lines out. */
 
-import type { StatusReport, UplinkReport, UplinkState } from "../control/report.ts";
+import type { StatusReport, UplinkReport } from "../control/report.ts";
 import {
   type Column,
   formatAge,
@@ -10,8 +10,8 @@ import {
   formatPercent,
   formatTable,
   paint,
-  type Style,
 } from "./format.ts";
+import { shownState, styleOfState } from "./uplink-words.ts";
 
 interface Row extends UplinkReport {
   /** Share of new connections that the weights ask for, and share of the live ones it has. */
@@ -20,8 +20,6 @@ interface Row extends UplinkReport {
   txBitsPerSecond: number;
   rxBitsPerSecond: number;
 }
-
-const stateStyle: Record<UplinkState, Style> = { up: "green", down: "red", draining: "yellow", disabled: "dim" };
 
 /** `earlier`: the report of `elapsedSeconds` ago; with it, rates are shown in place of totals. */
 export function showStatus(
@@ -32,8 +30,8 @@ export function showStatus(
   const head = `sluice ${report.version}, up ${formatAge(report.uptimeSeconds)}, ${report.workers} worker${report.workers === 1 ? "" : "s"}, io ${report.io}`;
   const table = formatTable(toRows(report, earlier), chooseColumns(report, earlier !== undefined), width);
   const reasons = report.uplinks
-    .filter((uplink) => uplink.state !== "up" && uplink.reason !== "")
-    .map((uplink) => `${uplink.name} is ${uplink.state}: ${uplink.reason}`);
+    .filter(({ reason }) => reason !== "")
+    .map((uplink) => `${uplink.name} is ${shownState(uplink)}: ${uplink.reason}`);
   const reasons6 = report.uplinks
     .filter(({ state, ipv6 }) => state === "up" && ipv6.address !== null && ipv6.state === "down")
     .map(({ name, ipv6 }) => `IPv6 on ${name} is down: ${ipv6.reason}`);
@@ -65,25 +63,25 @@ function chooseColumns(report: StatusReport, withRates: boolean): Column<Row>[] 
   const { uplinks } = report;
   const columns: Column<Row>[] = [
     { title: "UPLINK", text: (row) => row.name, style: () => "bold" },
-    { title: "STATE", text: (row) => row.state, style: (row) => stateStyle[row.state] },
-    { title: "INTERFACE", text: (row) => row.interface, dispensable: 2 },
-    { title: "ADDRESS", text: (row) => row.address ?? "-", dispensable: 3 },
-    { title: "GATEWAY", text: (row) => row.gateway ?? "-", dispensable: 5 },
+    { title: "STATE", text: shownState, style: styleOfState },
+    { title: "INTERFACE", text: (row) => row.interface, dispensable: 4 },
+    { title: "ADDRESS", text: (row) => row.address ?? "-", dispensable: 5 },
+    { title: "GATEWAY", text: (row) => row.gateway ?? "-", dispensable: 6 },
   ];
   const optional: Column<Row>[] = [
-    { title: "IPV6", text: ({ ipv6 }) => (ipv6.state === "up" ? ipv6.address! : "-"), dispensable: 5 },
-    { title: "TIER", align: "right", text: (row) => String(row.tier), dispensable: 1 },
+    { title: "IPV6", text: ({ ipv6 }) => (ipv6.state === "up" ? ipv6.address! : "-"), dispensable: 6 },
+    { title: "TIER", align: "right", text: (row) => String(row.tier), dispensable: 3 },
     {
       title: "RTT",
       align: "right",
-      text: (row) => (row.rttMs === null ? "-" : `${row.rttMs.toFixed(1)} ms`),
-      dispensable: 4,
+      text: (row) => (row.rttMs === null ? "-" : `${row.rttMs.toFixed(row.rttMs < 99.95 ? 1 : 0)} ms`),
+      dispensable: 1,
     },
     {
       title: "LOSS",
       align: "right",
       text: (row) => (row.lossRatio === null ? "-" : formatPercent(row.lossRatio)),
-      dispensable: 4,
+      dispensable: 2,
     },
   ];
   // A column that says the same for everyone says nothing.
@@ -95,7 +93,7 @@ function chooseColumns(report: StatusReport, withRates: boolean): Column<Row>[] 
   ];
   columns.push(...optional.filter((_, index) => shown[index]));
   columns.push(
-    { title: "WEIGHT", align: "right", text: (row) => String(row.weight), dispensable: 1 },
+    { title: "WEIGHT", align: "right", text: (row) => String(row.weight), dispensable: 3 },
     { title: "TARGET", align: "right", text: (row) => (row.target === 0 ? "-" : formatPercent(row.target)) },
     { title: "SHARE", align: "right", text: (row) => formatPercent(row.share) },
     { title: "FLOWS", align: "right", text: (row) => formatCount(row.flows) },

@@ -5,9 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Api, startApi } from "../../../src/control/api.ts";
+import { type Api, type ApiHandlers, RefusedError, startApi } from "../../../src/control/api.ts";
+import type { UplinkReport } from "../../../src/control/report.ts";
 import { Running, runCommand } from "../../support/process.ts";
-import { sampleFlow, sampleHandlers, sampleStatus } from "../../support/reports.ts";
+import { sampleFlow, sampleHandlers, sampleStatus, sampleUplink } from "../../support/reports.ts";
 
 const command = fileURLToPath(new URL("../../../bin/sluice", import.meta.url));
 const flows = Array.from({ length: 20_000 }, (_, index) => sampleFlow({ sourcePort: index }));
@@ -15,6 +16,7 @@ const flows = Array.from({ length: 20_000 }, (_, index) => sampleFlow({ sourcePo
 let directory: string;
 let socket: string;
 let api: Api;
+const daemons: Api[] = [];
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "sluice-cli-"));
@@ -27,7 +29,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await api.close();
+  for (const daemon of [api, ...daemons]) await daemon.close();
   rmSync(directory, { recursive: true });
 });
 
@@ -41,8 +43,8 @@ function write(name: string, text: string): string {
 }
 
 /** Runs it on a terminal of 80 columns, as script(1) plays it; what the terminal got. Node takes a terminal of a CI for one without colours. */
-async function onTerminal(words: string, env: Record<string, string> = {}): Promise<string> {
-  const typed = `stty cols 80 rows 24; exec ${command} ${words} --socket ${socket}`;
+async function onTerminal(words: string, env: Record<string, string> = {}, of = socket): Promise<string> {
+  const typed = `stty cols 80 rows 24; exec ${command} ${words} --socket ${of}`;
   return (
     await runCommand(["env", "-u", "CI", "script", "-qec", typed, "/dev/null"], {
       mayFail: true,
@@ -78,22 +80,42 @@ describe("usage", () => {
     [["flows", "--limit", "many"], /Expected a whole number from 1/],
     [["check", "-c"], /argument missing/],
     [[], /^Usage: sluice/],
+    [["uplink"], /^Usage: sluice uplink/],
+    [["uplink", "drian", "isp1"], /Did you mean drain\?/],
+    [["uplink", "drain"], /missing required argument 'name'/],
+    [["uplink", "drain", "isp1", "--timeout", "5"], /Expected a duration such as 90s or 5m/],
+    [["uplink", "weight", "isp1"], /missing required argument 'n'/],
+    [["uplink", "weight", "isp1", "-5"], /Expected a whole number from 1/],
+    [["uplink", "weight", "isp1", "much"], /Expected a whole number from 1/],
+    [["explain", "192.168.10.2"], /missing required argument 'destination'/],
+    [["explain", "192.168.10.2", "example.org:80"], /^sluice: destination "example.org:80" is not valid; expected an/],
+    [["explain", "192.168.10.2", "192.0.2.10:80", "tpc"], /^sluice: protocol "tpc" is not known; expected icmp, tcp/],
   ])("that is wrong exits 2 and says so on stderr: %j", async (args, message) => {
     const { status, stdout, stderr } = await sluice(...args);
     expect([status, stdout]).toEqual([2, ""]);
     expect(stderr).toMatch(message);
   });
 
-  it.each(["up", "check", "status", "flows", "doctor"])("of %s is explained with examples", async (name) => {
-    const { status, stdout, stderr } = await sluice(name, "--help");
-    expect([status, stderr]).toEqual([0, ""]);
-    expect(stdout).toMatch(new RegExp(`^Usage: sluice ${name} [\\s\\S]*\nExamples:\n {2}sluice ${name}`));
-  });
+  it.each(["up", "check", "status", "flows", "explain", "uplink", "reload", "doctor"])(
+    "of %s is explained with examples",
+    async (name) => {
+      const { status, stdout, stderr } = await sluice(name, "--help");
+      expect([status, stderr]).toEqual([0, ""]);
+      expect(stdout).toMatch(new RegExp(`^Usage: sluice ${name} [\\s\\S]*\nExamples:\n {2}sluice ${name}`));
+    },
+  );
 });
 
 describe("without a daemon", () => {
-  it.each(["status", "flows"])("%s exits 3 and names the socket", async (name) => {
-    const { status, stdout, stderr } = await sluice(name, "--socket", `${directory}/none`);
+  it.each([
+    "status",
+    "flows",
+    "reload",
+    "uplink drain isp1 --wait",
+    "uplink weight isp1 5",
+    "explain 192.168.10.2 192.0.2.10:80",
+  ])("%s exits 3 and names the socket", async (words) => {
+    const { status, stdout, stderr } = await sluice(...words.split(" "), "--socket", `${directory}/none`);
     expect([status, stdout, stderr]).toEqual([3, "", `sluice: no sluice is running on ${directory}/none\n`]);
   });
 
@@ -182,6 +204,183 @@ describe("flows", () => {
     const pipe = `set -o pipefail; ${command} flows --socket ${socket} | head -n 2`;
     const { status, stdout, stderr } = await runCommand(["bash", "-c", pipe], { mayFail: true });
     expect([status, stdout.split("\n").length, stderr]).toEqual([0, 3, ""]);
+  });
+});
+
+/** A daemon of its own for a test; its socket. */
+async function daemonWith(more: Partial<ApiHandlers>): Promise<string> {
+  const own = mkdtempSync(join(directory, "daemon-"));
+  daemons.push(await startApi(join(own, "control.sock"), sampleHandlers(more)));
+  return join(own, "control.sock");
+}
+
+describe("uplink", () => {
+  it("orders, and says in a sentence what the uplink is then", async () => {
+    const said = async (...words: string[]) => (await ask("uplink", ...words)).stdout;
+    expect(await said("drain", "isp1")).toBe("isp1 is draining: 30 flows left\n");
+    expect(await said("disable", "isp2")).toBe("isp2 is disabled\n");
+    expect(await said("enable", "isp1")).toBe("isp1 is up, weight 3\n");
+    expect(await said("weight", "isp1", "7")).toBe("isp1 is up, weight 7\n");
+    expect(JSON.parse(await said("disable", "isp2", "--json"))).toMatchObject({ name: "isp2", state: "disabled" });
+    expect(await onTerminal("uplink drain isp1")).toContain("isp1 is \x1b[33mdraining\x1b[39m: 30 flows left");
+  });
+
+  it.each([
+    ["drain isp9", /^sluice: there is no uplink named "isp9"; there are isp1, isp2\n$/],
+    ["weight isp1 10001", /^sluice: weight is "10001"; expected a whole number from 1 to 10000\n$/],
+  ])("%s exits 2 and says what there is", async (words, message) => {
+    const { status, stdout, stderr } = await ask("uplink", ...words.split(" "));
+    expect([status, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(message);
+  });
+
+  it("that the daemon cannot do exits 1 with its reason", async () => {
+    const drain = () => Promise.reject(new RefusedError("isp1 is about to leave the configuration"));
+    const { status, stderr } = await sluice("uplink", "drain", "isp1", "--socket", await daemonWith({ drain }));
+    expect([status, stderr]).toEqual([1, "sluice: isp1 is about to leave the configuration\n"]);
+  });
+});
+
+describe("uplink drain --wait", () => {
+  /** Once drained, isp1 has so many flows at one look after the other. */
+  function drainingBy(counts: number[], more: Partial<UplinkReport> = {}): Promise<string> {
+    let looks = -1;
+    const isp1 = () => {
+      const flows = counts[Math.min(looks++, counts.length - 1)]!;
+      return sampleUplink({ state: "draining", reason: "drained by the operator", flows, ...more });
+    };
+    return daemonWith({
+      // Before, it is only asked for its uplinks' names.
+      status: () => sampleStatus(looks < 0 ? {} : { uplinks: [isp1(), sampleUplink({ name: "isp2" })] }),
+      drain: async () => {
+        looks = 0;
+        return sampleUplink({ state: "draining", flows: 12 });
+      },
+    });
+  }
+
+  it("shows the count going down, a line a change, and exits 0 when it is empty", async () => {
+    const { status, stdout, stderr } = await sluice(
+      "uplink",
+      "drain",
+      "isp1",
+      "--wait",
+      "--socket",
+      await drainingBy([12, 12, 1, 0]),
+    );
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout).toBe(
+      "isp1 is draining: 12 flows left\nisp1 is draining: 1 flow left\nisp1 is draining: 0 flows left\n",
+    );
+  });
+
+  it("writes over one line on a terminal", async () => {
+    const shown = await onTerminal("uplink drain isp1 --wait", { NO_COLOR: "1" }, await drainingBy([12, 1, 0]));
+    expect(shown).toBe(
+      `${["12 flows", "1 flow", "0 flows"].map((count) => `\r\x1b[Kisp1 is draining: ${count} left`).join("")}\r\n`,
+    );
+  });
+
+  it("is a report a change with --json", async () => {
+    const { stdout } = await sluice(
+      "uplink",
+      "drain",
+      "isp1",
+      "--wait",
+      "--json",
+      "--socket",
+      await drainingBy([2, 0]),
+    );
+    const reports = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(reports.map(({ name, flows }) => [name, flows])).toEqual([
+      ["isp1", 2],
+      ["isp1", 0],
+    ]);
+  });
+
+  it("exits 1 when the time is over, and says that the uplink stays draining", async () => {
+    const { status, stderr } = await sluice(
+      "uplink",
+      "drain",
+      "isp1",
+      "--timeout",
+      "700ms",
+      "--socket",
+      await drainingBy([5]),
+    );
+    expect([status, stderr]).toEqual([
+      1,
+      "sluice: isp1 still has 5 flows after 700ms; it stays draining ('sluice uplink enable isp1' takes it back)\n",
+    ]);
+  });
+
+  it("exits 1 when somebody enables the uplink meanwhile", async () => {
+    const { status, stderr } = await sluice(
+      "uplink",
+      "drain",
+      "isp1",
+      "--wait",
+      "--socket",
+      await drainingBy([5], { state: "up" }),
+    );
+    expect([status, stderr]).toEqual([1, "sluice: isp1 gets connections again: it is no longer draining\n"]);
+  });
+
+  it("exits 1 on Ctrl-C, with the prompt on a line of its own", async () => {
+    const own = await drainingBy([5]);
+    const waiting = new Running([command, "uplink", "drain", "isp1", "--wait", "--socket", own]);
+    await waiting.waitFor(/5 flows left/);
+    expect(await waiting.stop("SIGINT")).toBe(1);
+    expect(waiting.stderr).toMatch(/^sluice: interrupted; it stays draining/);
+  });
+});
+
+describe("reload", () => {
+  it("prints what has changed, or that nothing has", async () => {
+    expect((await ask("reload")).stdout).toBe("nothing has changed\n");
+    const changed = ["uplink isp3 is new", "rules changed"];
+    const own = await daemonWith({ reload: async () => ({ changed, problems: [] }) });
+    const { status, stdout } = await sluice("reload", "--socket", own);
+    expect([status, stdout]).toEqual([0, "uplink isp3 is new\nrules changed\n"]);
+  });
+
+  it("of a bad file exits 2 with every problem", async () => {
+    const problems = ["f.yaml:1:1: uplinks: is missing", "f.yaml:2:1: nat: is of the wrong kind"];
+    const own = await daemonWith({ reload: async () => ({ changed: [], problems }) });
+    const { status, stdout, stderr } = await sluice("reload", "--socket", own);
+    expect([status, stdout, stderr]).toEqual([
+      2,
+      "",
+      `${problems.join("\n")}\nsluice: not reloaded: everything is as it was\n`,
+    ]);
+    const asJson = await sluice("reload", "--json", "--socket", own);
+    expect([asJson.status, JSON.parse(asJson.stdout)]).toEqual([2, { changed: [], problems }]);
+  });
+});
+
+describe("explain", () => {
+  it("asks about the flow as typed, and is JSON if wanted", async () => {
+    const { stdout } = await ask("explain", "192.168.10.2", "[192.0.2.10]:53", "udp", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({
+      flow: {
+        protocol: "udp",
+        source: "192.168.10.2",
+        sourcePort: null,
+        destination: "192.0.2.10",
+        destinationPort: 53,
+      },
+      uplink: "isp1",
+    });
+  });
+
+  it("says in words which uplink and why", async () => {
+    expect((await ask("explain", "192.168.10.2:51234", "198.51.100.200:443")).stdout).toMatch(
+      /^tcp 192.168.10.2:51234 -> 198.51.100.200:443\ntakes isp1: the hash leads to isp1\n/,
+    );
+    expect(await onTerminal("explain 192.168.10.2 192.0.2.10")).toContain("takes \x1b[1misp1\x1b[22m");
   });
 });
 

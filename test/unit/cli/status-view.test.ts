@@ -68,6 +68,25 @@ describe("the status", () => {
     expect(showStatus(sampleStatus(), wide)[2]).not.toMatch(/RTT|LOSS/);
   });
 
+  it("marks an uplink that is up and not well, and says what it is", () => {
+    const bad = sampleUplink({ degraded: true, reason: "loss 12.0%", lossRatio: 0.12, rttMs: 123.4 });
+    const capped = sampleUplink({ name: "lte", state: "draining", reason: "data cap: 20 GB are used" });
+    const lines = showStatus(sampleStatus({ uplinks: [bad, capped] }), wide);
+    expect(row(lines, "isp1").slice(0, 2)).toEqual(["isp1", "degraded"]);
+    expect(row(lines, "isp1")).toContain("123 ms");
+    expect(lines).toContain("isp1 is degraded: loss 12.0%");
+    expect(lines).toContain("lte is draining: data cap: 20 GB are used");
+  });
+
+  it("keeps round trip and loss in 80 columns, and gives up addresses first", () => {
+    const measured = { rttMs: 12.34, lossRatio: 0.015, degraded: true, reason: "loss 1.5%" };
+    const uplinks = [sampleUplink(measured), sampleUplink({ ...measured, name: "isp2", rttMs: 802.1, flows: 12_345 })];
+    const lines = showStatus(sampleStatus({ uplinks }), 80);
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+    for (const title of ["STATE", "RTT", "LOSS", "TARGET", "SHARE", "FLOWS", "SENT"]) expect(lines[2]).toContain(title);
+    expect(lines[2]).not.toMatch(/ADDRESS|GATEWAY/);
+  });
+
   it("shows rates between two looks", () => {
     const later = sampleStatus({ uplinks: [sampleUplink({ txBytes: 1_500_000 + 250_000 })] });
     const lines = showStatus(later, wide, { report: sampleStatus(), elapsedSeconds: 2 });
