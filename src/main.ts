@@ -14,6 +14,7 @@ import { applySteering } from "./control/steering.ts";
 import { isVacant, withSpares } from "./control/uplink-seats.ts";
 import { readUplinks } from "./control/uplink-snapshot.ts";
 import { watchUplinks } from "./control/uplinks.ts";
+import { Budgets } from "./daemon/budgets.ts";
 import { Cleanup } from "./daemon/cleanup.ts";
 import { Daemon } from "./daemon/daemon.ts";
 import { openLanSockets } from "./daemon/lan-sockets.ts";
@@ -93,6 +94,8 @@ async function startUp(config: Config, log: Log, cleanup: Cleanup, end: End): Pr
   // Uplinks, followed from here on.
   const hooks = createHooks(config.hooks, log);
   cleanup.add("hooks", () => hooks.stop());
+  const budgets = await Budgets.open(config, log);
+  cleanup.add("data caps", () => budgets.close());
   let daemon: Daemon | undefined;
   const watch = await watchUplinks(config, journal, {
     onUpdate: (...update) => {
@@ -107,7 +110,7 @@ async function startUp(config: Config, log: Log, cleanup: Cleanup, end: End): Pr
   cleanup.add("uplink watch", () => watch.close());
   daemon = new Daemon(
     {
-      ...{ config, log, shared, pool, firewall, hooks, lans, socketFds, opened, fail },
+      ...{ config, log, shared, pool, firewall, hooks, budgets, lans, socketFds, opened, fail },
       memory: new FlowMemory(memory, config.workers),
       balanceSecret: [secret[2], secret[3]],
     },

@@ -82,7 +82,7 @@ export interface RawConfig {
   io: Config["io"];
   failMode: Config["failMode"];
   log: Config["log"];
-  control: { socket: string };
+  control: { socket: string; stateDirectory: string };
 }
 
 export interface RawThresholds {

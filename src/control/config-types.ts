@@ -192,5 +192,5 @@ export interface Config {
   io: "shim" | "packages";
   failMode: "open" | "closed";
   log: { level: "trace" | "debug" | "info" | "warn" | "error" | "silent" };
-  control: { socket: string };
+  control: { socket: string; stateDirectory: string };
 }

@@ -9,7 +9,6 @@ import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Usage } from "./budget.ts";
 
-export const defaultUsageFile = "/var/lib/sluice/usage.json";
 const leastIntervalMs = 60_000;
 const maxFileBytes = 64 * 1024;
 const maxUplinks = 256;

@@ -20,6 +20,7 @@ import { version } from "../control/version.ts";
 import type { FlowMemory } from "../dataplane/flow-memory.ts";
 import { reopenSockets } from "../io/packet-socket.ts";
 import type { SharedState } from "../tables/shared-state.ts";
+import type { Budgets } from "./budgets.ts";
 import { tellLinks, tellStanding } from "./events.ts";
 import { explainFlow } from "./explain-flow.ts";
 import type { LanSockets } from "./lan-sockets.ts";
@@ -42,6 +43,7 @@ export interface DaemonParts {
   readonly pool: WorkerPool;
   readonly firewall: Firewall;
   readonly hooks: Hooks;
+  readonly budgets: Budgets;
   readonly lans: readonly LanSockets[];
   /** By place and worker. */
   readonly socketFds: readonly (readonly number[])[];
@@ -68,7 +70,7 @@ export class Daemon {
   #reloading: Promise<unknown> = Promise.resolve();
 
   constructor(parts: DaemonParts, watch: UplinkWatch) {
-    const { config, shared, log, memory, firewall, hooks, pool, opened } = parts;
+    const { config, shared, log, memory, firewall, hooks, budgets, pool, opened } = parts;
     this.#parts = parts;
     this.#config = config;
     this.#watch = watch;
@@ -83,6 +85,7 @@ export class Daemon {
       totals: this.#totals,
       memory,
       publisher,
+      budgets,
       onChange: (line, before) => tellStanding(log, hooks, line, before),
     });
   }

@@ -12,6 +12,7 @@ import type { UplinkSnapshot } from "../control/uplink-snapshot.ts";
 import type { Standing } from "../control/uplink-standing.ts";
 import type { FlowMemory } from "../dataplane/flow-memory.ts";
 import { noUplink } from "../tables/shared-state.ts";
+import type { Budgets } from "./budgets.ts";
 import { Line } from "./line.ts";
 import type { Totals, UplinkTotals } from "./totals.ts";
 
@@ -25,6 +26,7 @@ export interface UplinkControlOptions {
   readonly totals: Totals;
   readonly memory: FlowMemory;
   readonly publisher: UplinkPublisher;
+  readonly budgets: Budgets;
   /** Told of every change of a line's standing, after it has been published. */
   onChange(line: Line, before: Standing): void;
 }
@@ -62,6 +64,7 @@ export class UplinkControl {
     this.#ratedAtMs = nowMs;
     this.#rated = this.lines.map((_, place) => options.totals.uplink(place));
     this.#rates = this.lines.map(() => ({ upBps: 0, downBps: 0 }));
+    options.budgets.apply(this.lines, this.#rated, new Date(), nowMs);
   }
 
   /** Begins to watch; probes go out from here on. */
@@ -168,7 +171,10 @@ export class UplinkControl {
     for (const ring of this.#options.memory.samples) {
       ring.take((network, place, tenths) => this.#nearest.add(network, place, tenths / 10, nowMs));
     }
-    if (nowMs - this.#ratedAtMs >= rateMs) this.#rate(totals, nowMs);
+    if (nowMs - this.#ratedAtMs >= rateMs) {
+      this.#rate(totals, nowMs);
+      this.#options.budgets.apply(this.lines, totals, new Date(), nowMs);
+    }
     void this.settle();
   }
 

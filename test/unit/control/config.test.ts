@@ -64,7 +64,7 @@ describe("a good configuration", () => {
       io: "shim",
       failMode: "open",
       log: { level: "info" },
-      control: { socket: "/run/sluice/control.sock" },
+      control: { socket: "/run/sluice/control.sock", stateDirectory: "/var/lib/sluice" },
     });
   });
 
