@@ -4,7 +4,7 @@
  * The evidence are connections that stayed unanswered here, were moved to another uplink with their first repetition and
  * were answered there at once: neither the client nor the destination is dead then. It counts from the last sign
  * of life on, an answer to a new connection. How much is enough depends on the line: so many that by chance, at the rate
- * at which this one has lost first packets lately, it happens once in 100,000 tries; 6 on a clean line, 17 on one that
+ * at which this one has lost first packets lately, it happens once in ten million tries; 12 on a clean line, 24 on one that
  * loses half. A line that is on trial after it was dead has only to fail three times.
  *
  * Besides, not one packet must have come for a second while some were sent: a line that has just become slower by less is no black hole,
@@ -34,15 +34,17 @@ export interface TrafficCounts {
 }
 
 const silenceMs = 1_000;
-const chanceOfError = 1e-5;
-const leastEvidence = 6;
-const mostEvidence = 20;
+const chanceOfError = 1e-7;
+/** A clean line may begin to lose half of everything the next moment: by chance so many in a row once in 3,000 tries, until that is known. */
+const leastEvidence = 12;
+const mostEvidence = 30;
 const evidenceOnTrial = 3;
 /** Of the connections that were moved, so many must have been answered: else it is the destinations. */
 const answeredElsewhereRatio = 0.5;
 const streamFactor = 4;
-/** The line's own loss is reckoned over about this many connections. */
-const memoryConnections = 256;
+/** The line's own loss is the greater of those over about so many connections: the lately, and the usually. */
+const shortMemory = 16;
+const longMemory = 256;
 /** What is assumed of a line before anything is known: so many connections with this loss. */
 const assumedConnections = 2;
 const assumedLossRatio = 0.3;
@@ -55,9 +57,8 @@ export class BlackHoleWatch {
   /** The same for the last connection that was answered here. */
   #answered: TrafficCounts | null = null;
   #unansweredSinceMs: number | null = null;
-  /** Recent connections by their first packet: lost, and all. */
-  #lost = 0;
-  #all = 0;
+  readonly #lately = new LossMemory(shortMemory);
+  readonly #usually = new LossMemory(longMemory);
   #isOnTrial = false;
 
   /** Starts afresh: no evidence, since what was sent until now says nothing. What is known of the line's loss stays. */
@@ -103,8 +104,8 @@ export class BlackHoleWatch {
 
   /** The run of lost first packets for which chance is no explanation any more. */
   #neededEvidence(): number {
-    const lossRatio = (this.#lost + assumedLossRatio * assumedConnections) / (this.#all + assumedConnections);
-    const run = Math.ceil(Math.log(chanceOfError) / Math.log(Math.min(lossRatio, 0.999)));
+    const lossRatio = Math.max(this.#lately.lossRatio, this.#usually.lossRatio);
+    const run = Math.ceil(Math.log(chanceOfError) / Math.log(lossRatio));
     return Math.min(Math.max(run, leastEvidence), mostEvidence);
   }
 
@@ -112,11 +113,9 @@ export class BlackHoleWatch {
   #learn(counts: TrafficCounts): void {
     const before = this.#answered!;
     const lost = counts.answeredElsewhere - before.answeredElsewhere;
-    this.#lost += lost;
-    this.#all += lost + counts.answered - before.answered;
-    if (this.#all <= memoryConnections) return;
-    this.#lost *= memoryConnections / this.#all;
-    this.#all = memoryConnections;
+    const all = lost + counts.answered - before.answered;
+    this.#lately.add(lost, all);
+    this.#usually.add(lost, all);
   }
 
   #hear(counts: TrafficCounts, sinceMs: number | null): void {
@@ -127,6 +126,28 @@ export class BlackHoleWatch {
   #answer(counts: TrafficCounts, sinceMs: number | null): void {
     this.#answered = counts;
     this.#unansweredSinceMs = sinceMs;
+  }
+}
+
+/** Connections by their first packet: lost, and all; the older ones count for less. */
+class LossMemory {
+  readonly #connections: number;
+  #lost = 0;
+  #all = 0;
+
+  constructor(connections: number) {
+    this.#connections = connections;
+  }
+
+  /** Below 1. */
+  get lossRatio(): number {
+    return (this.#lost + assumedLossRatio * assumedConnections) / (this.#all + assumedConnections);
+  }
+
+  add(lost: number, all: number): void {
+    const kept = Math.max(1 - all / this.#connections, 0);
+    this.#lost = this.#lost * kept + lost;
+    this.#all = this.#all * kept + all;
   }
 }
 
