@@ -20,4 +20,5 @@ describe("the shim", () => {
   fact("closes what an ended environment opened, and nothing that others use", "environment-ends.ts");
   fact("sends by one interface whatever the routes say, and is told of answers by the event loop", "device-socket.ts");
   fact("gives an echo probe the answers to its own questions, and nothing else", "echo-filter.ts");
+  fact("counts what answered a probe in time, though the thread was too busy to look", "busy-prober.ts");
 });

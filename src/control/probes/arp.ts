@@ -9,7 +9,7 @@
 import { type DeviceSocket, explainSocketError, openDeviceSocket } from "../../io/device-socket.ts";
 import { canonical6, isIpv6 } from "../config-values.ts";
 import { askOver } from "./ask-over.ts";
-import { type Answer, type Asker, type AskerSettings, failed, sourceFor } from "./asker.ts";
+import { type Answer, type Asker, type AskerSettings, failed, type ProbePath, sourceFor } from "./asker.ts";
 import { openAsks } from "./asks.ts";
 import {
   advertisementFilter,
@@ -63,7 +63,7 @@ export function openArpAsker({ path, now }: AskerSettings): Asker {
       if (source.reason !== undefined) return failed(source.reason);
       try {
         const mac = arpSocket.use().macAddress();
-        if (mac === null) return failed(`${path.interface} has no ARP: it is no Ethernet`);
+        if (mac === null) return failed(whyNoMac(path));
         return await ask(mac, source.address, target, timeoutMs);
       } catch (error) {
         return failed(explainSocketError(error, path.interface));
@@ -75,4 +75,8 @@ export function openArpAsker({ path, now }: AskerSettings): Asker {
       discovery.close();
     },
   };
+}
+
+function whyNoMac({ interface: device, linkHeaderBytes }: ProbePath): string {
+  return linkHeaderBytes === 0 ? `${device} has no ARP: it is no Ethernet` : `${device} is gone`;
 }

@@ -30,7 +30,7 @@ export function openHttpAsker({ path, now }: AskerSettings): Asker {
             stream = get(connection.detach(), page, (problem) => {
               if (problem !== null) asks.fail(key, problem);
               else if (rttMs > 0) asks.answerMeasured(key, rttMs);
-              else asks.answer(key);
+              else asks.answerSeen(key);
             });
           },
           onRefused: () => asks.fail(key, "refused (ECONNREFUSED)"),

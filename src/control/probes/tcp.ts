@@ -23,8 +23,8 @@ export function openTcpAsker({ path, now }: AskerSettings): Asker {
       const key = {};
       try {
         const connection = openConnection(path, source.address, to, {
-          onConnected: (rttMs) => (rttMs > 0 ? asks.answerMeasured(key, rttMs) : asks.answer(key)),
-          onRefused: () => asks.answer(key),
+          onConnected: (rttMs) => (rttMs > 0 ? asks.answerMeasured(key, rttMs) : asks.answerSeen(key)),
+          onRefused: () => asks.answerSeen(key),
           onFailed: (reason) => asks.fail(key, reason),
         });
         const answer = asks.begin(key, timeoutMs, connection.look, connection.close);

@@ -32,8 +32,29 @@ describe("a question", () => {
   it("ends without an answer when its time is over", async () => {
     const asks = open();
     const answer = asks.begin("a", 200, nothing);
-    vi.advanceTimersByTime(200);
+    vi.advanceTimersByTime(201);
     expect(await answer).toEqual({ answered: false, reason: "no answer within 200 ms" });
+  });
+
+  it("is given back the time that the loop was busy, up to its timeout", async () => {
+    let nowMs = 0;
+    const asks = openAsks<string>(() => nowMs);
+    const quick = asks.begin("a", 200, nothing);
+    const slow = asks.begin("b", 200, nothing);
+    nowMs = 350;
+    vi.advanceTimersByTime(200);
+    asks.answerMeasured("a", 20);
+    expect(asks.keys()).toEqual(["b"]);
+    vi.advanceTimersByTime(149);
+    expect(asks.keys()).toEqual(["b"]);
+    vi.advanceTimersByTime(1);
+    expect(await quick).toEqual({ answered: true, rttMs: 20 });
+    expect(await slow).toEqual({ answered: false, reason: "no answer within 200 ms" });
+
+    const late = asks.begin("c", 200, nothing);
+    nowMs = 9000;
+    vi.advanceTimersByTime(400);
+    expect(await late).toEqual({ answered: false, reason: "no answer within 200 ms" });
   });
 
   it("is answered by what has come in time, though the loop gets round to it only after its timeout", async () => {
@@ -52,12 +73,26 @@ describe("a question", () => {
     expect(await answer).toEqual({ answered: false, reason: "answered only after 250 ms" });
   });
 
+  it("is answered in its timeout at most by what has been there for nobody knows how long", async () => {
+    let nowMs = 0;
+    const asks = openAsks<string>(() => nowMs);
+    const answers = ["a", "b"].map((key) => asks.begin(key, 200, nothing));
+    nowMs = 30;
+    asks.answerSeen("a");
+    nowMs = 700;
+    asks.answerSeen("b");
+    expect(await Promise.all(answers)).toEqual([
+      { answered: true, rttMs: 30 },
+      { answered: true, rttMs: 200 },
+    ]);
+  });
+
   it("ends once, releases what it held once, and knows no later answer", async () => {
     const asks = open();
     const release = vi.fn();
     const answer = asks.begin("a", 200, nothing, release);
     asks.fail("a", "no route");
-    asks.answer("a");
+    asks.answer("a", 0);
     asks.failAll("given up");
     vi.advanceTimersByTime(200);
     expect(await answer).toEqual({ answered: false, reason: "no route" });
