@@ -242,18 +242,41 @@ export class Conntrack {
     return verdict.forward;
   }
 
-  /** Takes note of a packet of a flow that is unanswered so far. Of TCP the handshake alone is an answer. */
-  heard(flow: number, direction: number): void {
+  /** Takes note of a packet of a flow that is unanswered so far; true when it is an answer. Of TCP the handshake alone is one. */
+  heard(flow: number, direction: number): boolean {
     const words = this.flows.words;
     const row = flow * flowWords;
-    if (((words[row + flowWord.outside]! >>> 8) & 0xff) === protocolTcp) return;
+    if (((words[row + flowWord.outside]! >>> 8) & 0xff) === protocolTcp) return false;
     const opener = (words[row + flowWord.state]! & flowFlag.openedByRemote) === 0 ? original : reply;
-    if (direction !== opener) this.#vouch(flow);
+    if (direction === opener) return false;
+    this.#vouch(flow);
+    return true;
   }
 
   /** The TCP state of a flow. */
   state(flow: number): number {
     return stateOf(this.flows.words, flow);
+  }
+
+  /** The number that the receiver of the segments in this direction expects next. */
+  sentEnd(flow: number, direction: number): number {
+    return this.#windows.sentEnd(flow, direction);
+  }
+
+  /** Ends a connection on our own account. Its row stays, as that of one that is over: see cut-off.ts. */
+  cutOff(flow: number, nowMs: number): void {
+    const words = this.flows.words;
+    const row = flow * flowWords;
+    words[row + flowWord.state] = (words[row + flowWord.state]! & ~stateMask) | tcpState.closed | flowFlag.cutOff;
+    words[row + flowWord.lastSeen] = nowMs | 0;
+    this.hideMapping(flow);
+    this.#retire(flow);
+  }
+
+  /** Gives the next flow of an inside endpoint another mapping than this flow's. */
+  hideMapping(flow: number): void {
+    const mapping = this.flows.words[flow * flowWords + flowWord.mapping]!;
+    if (mapping !== 0) this.mappings.hide(mapping);
   }
 
   setFlag(flow: number, flag: number): void {

@@ -78,6 +78,20 @@ export class Egress {
     return -1;
   }
 
+  /** Whether an uplink can send now. */
+  isReady(uplink: number): boolean {
+    return this.uplinkWord(uplink, uplinkWord.ready) !== 0;
+  }
+
+  /**
+   * Whether the uplink has another address than the one that a flow is mapped to: nothing may leave with that source any
+   * more. An uplink without any address, between two leases, may yet get the old one back.
+   */
+  hasLost(uplink: number, mapped: number): boolean {
+    const address = this.uplinkWord(uplink, uplinkWord.address);
+    return address !== 0 && mapped !== address;
+  }
+
   /** Whether an uplink can send now, and has this address. */
   maySend(uplink: number, source: number): boolean {
     return this.uplinkWord(uplink, uplinkWord.ready) !== 0 && this.uplinkWord(uplink, uplinkWord.address) === source;
@@ -106,7 +120,11 @@ export class Egress {
   /** Tells the sender of a packet from inside, as it stands, that it can't go on; at a limited rate. */
   tellUnreachable(at: number, length: number, code: number, mtu: number, nowMs: number): void {
     const to = this.takeErrorSlot(nowMs);
-    if (to === 0) return;
+    if (to !== 0) this.sendUnreachable(to, at, length, code, mtu);
+  }
+
+  /** The same from a slot that `takeErrorSlot` gave. */
+  sendUnreachable(to: number, at: number, length: number, code: number, mtu: number): void {
     const bytes = writeUnreachable(this.view, this.memory, to, at, length, this.#errorSource, code, mtu);
     this.toInside(to, bytes, 0, to, 0);
   }

@@ -19,10 +19,12 @@ import { type DeviceQueues, type PacketIO, queueWords, vnetBytes } from "../tabl
 import { counter, maxUplinks, uplinkCounter, uplinkCounterAt, uplinkWord } from "../tables/shared-state.ts";
 import { steer } from "../tables/steering-hash.ts";
 import { isAtomic, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
-import { isFirstSyn, syn } from "../wire/tcp.ts";
+import { rst, syn } from "../wire/tcp.ts";
 import { isPartial, moveVnetHeader, segmentsOf } from "../wire/vnet.ts";
 import { Admission, type AdmissionOptions } from "./admission.ts";
+import { Answers } from "./answers.ts";
 import { Conntrack, type ConntrackOptions } from "./conntrack.ts";
+import { CutOff } from "./cut-off.ts";
 import { decodeBatch, decodePacket, kind } from "./decode.ts";
 import { Decoder6 } from "./decode6.ts";
 import { Egress } from "./egress.ts";
@@ -33,9 +35,12 @@ import { FragmentPath } from "./fragment-path.ts";
 import { findQuotedFlow, floorNextHopMtu, translateErrorInbound, translateErrorOutbound } from "./icmp-error.ts";
 import { Identifications } from "./identifications.ts";
 import { setDestination, setIdentification, setSource } from "./masquerade.ts";
+import { OwnErrors6 } from "./own-errors6.ts";
 import { fromInside, fromOutside, PostOffice } from "./post-office.ts";
+import { Rescue } from "./rescue.ts";
 import { clampMss } from "./tcp-mss.ts";
-import { mayBeginAnew } from "./tcp-state.ts";
+import { tcpState } from "./tcp-state.ts";
+import { Uplinks6 } from "./uplinks6.ts";
 import { verdict } from "./verdict.ts";
 
 export interface ForwarderOptions extends Omit<ConntrackOptions, "nowMs">, AdmissionOptions, Forwarder6Options {
@@ -75,6 +80,9 @@ export class Forwarder {
   readonly #turned = new Int32Array(packetWords);
   readonly #counters: Float64Array;
   readonly #admission: Admission;
+  readonly #answers: Answers;
+  readonly #cutOff: CutOff;
+  readonly #rescue: Rescue;
   readonly #identifications: Identifications;
   readonly #decoder6: Decoder6;
   readonly #ipv6: Forwarder6;
@@ -84,7 +92,7 @@ export class Forwarder {
   #touched = 0;
 
   constructor(options: ForwarderOptions) {
-    const { io, shared, worker, workers, mailboxes } = options;
+    const { io, shared, worker, workers, mailboxes, policy } = options;
     this.#options = { ...options, forwards: options.forwards.filter(({ to6 }) => to6 === undefined) };
     this.#io = io;
     this.#nowMs = options.clock();
@@ -101,7 +109,20 @@ export class Forwarder {
       this.#count(row, uplink, direction, bytes, packets);
     const drop = (reason: number) => this.#drop(reason, 1);
     const enter = (uplink: number, at: number, length: number) => this.#enter(uplink, at, length);
-    this.#ipv6 = new Forwarder6(options, this.conntrack, this.#egress, this.#post, count, drop, enter);
+    const { conntrack } = this;
+    const egress = this.#egress;
+    const samples = options.memory.samples[worker]!;
+    const answers = new Answers(conntrack.flows, conntrack.names, egress, this.#counters, samples, options);
+    const uplinks6 = new Uplinks6(egress, conntrack.names, options.uplinks, options.insidePrefix);
+    const ownErrors6 = new OwnErrors6(egress, uplinks6, conntrack.names);
+    const cutOff = new CutOff(conntrack, egress, uplinks6, ownErrors6, this.#counters, options.uplinks);
+    this.#answers = answers;
+    this.#cutOff = cutOff;
+    this.#rescue = new Rescue(conntrack, egress, this.#admission, answers, cutOff, policy.rescue);
+    this.#ipv6 = new Forwarder6(options, {
+      ...{ conntrack, egress, uplinks: uplinks6, ownErrors: ownErrors6, answers, cutOff, post: this.#post },
+      ...{ count, drop, enter },
+    });
     this.#fragments = new FragmentPath(this.conntrack.flows, this.#egress, worker, this.#post, {
       count,
       turnBack: (row, at, length) => this.#turnBack(row, at, length, 0, at, 0),
@@ -112,6 +133,7 @@ export class Forwarder {
   /** Opens flows by another policy from now on. */
   followPolicy(policy: FlowPolicy): void {
     this.#admission.follow(policy);
+    this.#rescue.turn(policy.rescue);
     this.#ipv6.followPolicy(policy);
   }
 
@@ -122,7 +144,7 @@ export class Forwarder {
 
   /** One turn of the loop: sends what the last one queued, waits up to `timeoutMs`, forwards what came. Returns how many packets came. */
   breath(timeoutMs: number): number {
-    const received = this.#io.turn(this.#post.isWaiting ? 0 : timeoutMs);
+    const received = this.#io.turn(this.#post.isWaiting || this.#cutOff.isPending ? 0 : timeoutMs);
     const nowMs = this.#options.clock();
     this.#nowMs = nowMs;
     this.#egress.beginTurn();
@@ -136,6 +158,7 @@ export class Forwarder {
     this.#post.collect(this.#take);
     this.#post.deliver();
     this.conntrack.expire(nowMs, expiryBudget);
+    if (this.#cutOff.isPending) this.#cutOff.sweep(nowMs);
     this.#drop(verdict.fragmentTimedOut, this.#fragments.expire(nowMs) + this.#ipv6.expireFragments(nowMs));
     this.#countTurn();
     return received;
@@ -178,18 +201,14 @@ export class Forwarder {
     const id = this.#findFlow(rows, p, protocol); // 3
     if ((id & 1) === reply) return verdict.ownAddress;
     let flow = id >>> 1;
-    if (flow !== 0 && (this.#hasLostItsAddress(flow) || this.#canBeginElsewhere(flow, rows, p))) {
-      this.conntrack.close(flow);
-      flow = 0;
-    }
-    if (flow === 0) flow = this.#admission.openOutbound(rows, p, -1, this.#nowMs);
+    if (flow !== 0 && !this.#isOnItsWay(flow)) flow = this.#rescue.settle(flow, rows, p, this.#nowMs);
+    if (flow === 0) flow = this.#rescue.open(rows, p, this.#nowMs);
     if (flow < 0) return this.#admission.refuse(rows, p, -flow, this.#nowMs);
 
     const { words } = flows;
     const row = flow * flowWords;
     const outside = words[row + flowWord.outside]!;
     const uplink = outside & 0xff;
-    if (this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) return verdict.uplinkNotReady;
     if (protocol === protocolTcp) {
       const tracked = this.#trackTcp(rows, p, flow, original, uplink); // 4
       if (tracked !== verdict.forward) return tracked;
@@ -279,11 +298,18 @@ export class Forwarder {
     const l4 = rows[p + packetWord.l4]!;
     const l4End = rows[p + packetWord.l4End]!;
     const packetEnd = rows[p + packetWord.at]! + rows[p + packetWord.length]!;
-    if ((rows[p + packetWord.flags]! & syn) !== 0) {
+    const flags = rows[p + packetWord.flags]!;
+    if ((flags & (syn | rst)) === 0)
+      return this.conntrack.trackTcp(flow, direction, this.#view, l4, l4End, packetEnd, this.#nowMs);
+    if ((flags & syn) !== 0) {
       const partial = isPartial(rows[p + packetWord.offload]!);
       clampMss(this.#view, l4, l4End, this.#egress.uplinkWord(uplink, uplinkWord.mtu), partial);
     }
-    return this.conntrack.trackTcp(flow, direction, this.#view, l4, l4End, packetEnd, this.#nowMs);
+    const before = this.conntrack.state(flow);
+    const result = this.conntrack.trackTcp(flow, direction, this.#view, l4, l4End, packetEnd, this.#nowMs);
+    const isAnswered = before <= tcpState.simultaneousOpen && this.conntrack.state(flow) > tcpState.simultaneousOpen;
+    if (isAnswered && direction === reply) this.#answers.answered(flow, (flags & syn) !== 0, this.#nowMs);
+    return result;
   }
 
   /** Hashes every tuple and reads its index slot and row before the work begins: the cache misses of a batch then overlap instead of adding up. */
@@ -313,27 +339,16 @@ export class Forwarder {
     return this.conntrack.flows.find(rows[p + packetWord.hash]!, source, destination, ports, protocol);
   }
 
-  /**
-   * Whether the uplink has another address than the one that the flow is mapped to: nothing may leave with that source any
-   * more. An uplink without any address, between two leases, may yet get the old one back.
-   */
-  #hasLostItsAddress(flow: number): boolean {
+  /** Whether nothing is to be thought about before a packet of a known flow goes on: somebody has answered, and its uplink can send, from its address. */
+  #isOnItsWay(flow: number): boolean {
     const { words } = this.conntrack.flows;
     const row = flow * flowWords;
-    const address = this.#egress.uplinkWord(words[row + flowWord.outside]! & 0xff, uplinkWord.address);
-    return address !== 0 && words[row + flowWord.mapped] !== address;
-  }
-
-  /**
-   * Whether a SYN finds its flow on an uplink that is down, and nothing is lost by a flow on another: the connection before
-   * it is over and the client uses its port again, or it was never answered. On the old flow it would wait for the uplink.
-   */
-  #canBeginElsewhere(flow: number, rows: Int32Array, p: number): boolean {
-    const { words } = this.conntrack.flows;
-    const row = flow * flowWords;
-    if (this.#egress.uplinkWord(words[row + flowWord.outside]! & 0xff, uplinkWord.ready) !== 0) return false;
-    if (rows[p + packetWord.protocol] !== protocolTcp) return false;
-    return isFirstSyn(rows[p + packetWord.flags]!) && mayBeginAnew(this.conntrack.state(flow));
+    const uplink = words[row + flowWord.outside]! & 0xff;
+    return (
+      (words[row + flowWord.state]! & (flowFlag.unanswered | flowFlag.cutOff)) === 0 &&
+      this.#egress.uplinkWord(uplink, uplinkWord.ready) !== 0 &&
+      this.#egress.uplinkWord(uplink, uplinkWord.address) === words[row + flowWord.mapped]
+    );
   }
 
   /** An ICMP error that an inside host, or the router's own kernel, sends about a flow. */
@@ -449,7 +464,9 @@ export class Forwarder {
     if (shared.generation === this.#generation) return;
     const generation = shared.readUplinks(this.#egress.uplinks, this.#egress.inside);
     if (generation < 0) return;
-    if (this.#ipv6.followUplinks()) this.#generation = generation;
+    const isWhole = this.#ipv6.followUplinks();
+    this.#cutOff.follow(this.#nowMs);
+    if (isWhole) this.#generation = generation;
   }
 
   /** Bytes are those of IP packets as received; a super-packet counts as the segments it holds. */
@@ -457,7 +474,7 @@ export class Forwarder {
     const { words, doubles } = this.conntrack.flows;
     const counters = this.#counters;
     words[row + flowWord.lastSeen] = this.#nowMs | 0;
-    if ((words[row + flowWord.state]! & flowFlag.unanswered) !== 0) this.conntrack.heard(row / flowWords, direction);
+    if ((words[row + flowWord.state]! & flowFlag.unanswered) !== 0) this.#heard(row / flowWords, direction);
     if (direction === original) {
       words[row + flowWord.txPackets]! += packets;
       doubles[(row + flowWord.txBytes) >>> 1]! += bytes;
@@ -469,6 +486,10 @@ export class Forwarder {
       counters[uplinkCounterAt(uplink, uplinkCounter.rxPackets)]! += packets;
       counters[uplinkCounterAt(uplink, uplinkCounter.rxBytes)]! += bytes;
     }
+  }
+
+  #heard(flow: number, direction: number): void {
+    if (this.conntrack.heard(flow, direction)) this.#answers.answered(flow, false, this.#nowMs);
   }
 
   #countTurn(): void {

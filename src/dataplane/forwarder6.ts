@@ -11,10 +11,12 @@ import type { Prefix6 } from "../tables/prefix6.ts";
 import { maxUplinks, uplinkWord } from "../tables/shared-state.ts";
 import { ipv4HeaderBytes, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ipv6HeaderBytes } from "../wire/ipv6.ts";
-import { isFirstSyn, syn } from "../wire/tcp.ts";
+import { rst, syn } from "../wire/tcp.ts";
 import { isPartial, segmentsOf } from "../wire/vnet.ts";
 import { Admission6, type Admission6Options } from "./admission6.ts";
+import type { Answers } from "./answers.ts";
 import type { Conntrack } from "./conntrack.ts";
+import type { CutOff } from "./cut-off.ts";
 import { kind } from "./decode-layer4.ts";
 import type { Egress } from "./egress.ts";
 import type { FlowPolicy } from "./flow-policy.ts";
@@ -22,12 +24,13 @@ import { flowFlag } from "./flow-state.ts";
 import { FragmentPath6 } from "./fragment-path6.ts";
 import { IcmpErrors6, keepsIdentifier } from "./icmp6-error.ts";
 import { keepPort, setDestination6, setSource6 } from "./masquerade6.ts";
-import { OwnErrors6 } from "./own-errors6.ts";
+import type { OwnErrors6 } from "./own-errors6.ts";
 import { isPlain, Owner6 } from "./owner6.ts";
 import { fromInside, fromOutside, type PostOffice } from "./post-office.ts";
+import { Rescue } from "./rescue.ts";
 import { clampMss } from "./tcp-mss.ts";
-import { mayBeginAnew } from "./tcp-state.ts";
-import { Uplinks6 } from "./uplinks6.ts";
+import { tcpState } from "./tcp-state.ts";
+import type { Uplinks6 } from "./uplinks6.ts";
 import { verdict } from "./verdict.ts";
 
 export interface Forwarder6Options extends Admission6Options {
@@ -51,6 +54,21 @@ export type CountPackets = (row: number, uplink: number, direction: number, byte
 /** Told of every packet that is dropped where its verdict is no longer asked for. */
 export type CountDrop = (reason: number) => void;
 
+/** What it shares with the forwarder of IPv4. */
+export interface Forwarder6Parts {
+  conntrack: Conntrack;
+  egress: Egress;
+  uplinks: Uplinks6;
+  ownErrors: OwnErrors6;
+  answers: Answers;
+  cutOff: CutOff;
+  post: PostOffice;
+  count: CountPackets;
+  drop: CountDrop;
+  /** Lets a packet that has been translated, and is for one of our own addresses, come in again by that uplink. */
+  enter: (uplink: number, at: number, length: number) => number;
+}
+
 export class Forwarder6 {
   readonly #view: DataView;
   readonly #conntrack: Conntrack;
@@ -60,34 +78,29 @@ export class Forwarder6 {
   readonly #admission: Admission6;
   readonly #errors: IcmpErrors6;
   readonly #ownErrors: OwnErrors6;
+  readonly #answers: Answers;
+  readonly #rescue: Rescue;
   readonly #fragments: FragmentPath6;
   readonly #owner: Owner6;
   readonly #count: CountPackets;
 
-  /** `enter` lets a packet that has been translated, and is for one of our own addresses, come in again by that uplink. */
-  constructor(
-    options: Forwarder6Options,
-    conntrack: Conntrack,
-    egress: Egress,
-    post: PostOffice,
-    count: CountPackets,
-    drop: CountDrop,
-    enter: (uplink: number, at: number, length: number) => number,
-  ) {
+  constructor(options: Forwarder6Options, parts: Forwarder6Parts) {
+    const { conntrack, egress, uplinks, ownErrors, answers, cutOff, post, count, drop, enter } = parts;
     const { view } = egress;
     const forwards = options.forwards.filter(({ to6 }) => to6 !== undefined);
     this.#view = view;
     this.#conntrack = conntrack;
     this.#names = conntrack.names;
     this.#egress = egress;
-    this.#uplinks = new Uplinks6(egress, conntrack.names, options.uplinks, options.insidePrefix);
+    this.#uplinks = uplinks;
     this.#admission = new Admission6({ ...options, forwards }, egress, conntrack, this.#uplinks);
-    this.#ownErrors = new OwnErrors6(egress, this.#uplinks, conntrack.names);
+    this.#ownErrors = ownErrors;
+    this.#answers = answers;
+    this.#rescue = new Rescue(conntrack, uplinks, this.#admission, answers, cutOff, options.policy.rescue);
     this.#errors = new IcmpErrors6(view, conntrack.flows, conntrack.names);
     this.#owner = new Owner6(conntrack.flows, egress, this.#uplinks, post, options.worker, forwards, enter);
     const { key0, key1 } = options;
     const turnBack = (row: number, at: number, length: number) => this.#owner.turnBack(row, at, length, 0, at, 0);
-    const uplinks = this.#uplinks;
     this.#fragments = new FragmentPath6(
       conntrack,
       egress,
@@ -106,6 +119,7 @@ export class Forwarder6 {
   /** Opens flows by another policy from now on. */
   followPolicy(policy: FlowPolicy): void {
     this.#admission.follow(policy);
+    this.#rescue.turn(policy.rescue);
   }
 
   /** Forgets fragments that waited too long and returns how many. */
@@ -134,17 +148,13 @@ export class Forwarder6 {
     const id = this.#findFlow(rows, p, protocol); // 3
     if ((id & 1) === reply) return verdict.ownAddress;
     let flow = id >>> 1;
-    if (flow !== 0 && (this.#hasLostItsAddress(flow) || this.#canBeginElsewhere(flow, rows, p))) {
-      this.#conntrack.close(flow);
-      flow = 0;
-    }
-    if (flow === 0) flow = this.#admission.openOutbound(rows, p, -1, nowMs);
+    if (flow !== 0 && !this.#isOnItsWay(flow)) flow = this.#rescue.settle(flow, rows, p, nowMs);
+    if (flow === 0) flow = this.#rescue.open(rows, p, nowMs);
     if (flow < 0) return this.#ownErrors.refuse(rows, p, -flow, nowMs);
 
     const { words } = this.#conntrack.flows;
     const row = flow * flowWords;
     const uplink = words[row + flowWord.outside]! & 0xff;
-    if (!this.#uplinks.isReady(uplink)) return verdict.uplinkNotReady;
     if (protocol === protocolTcp) {
       const tracked = this.#trackTcp(rows, p, flow, original, uplink, nowMs); // 4
       if (tracked !== verdict.forward) return tracked;
@@ -244,7 +254,8 @@ export class Forwarder6 {
     const row = (id >>> 1) * flowWords;
     if (words[row + flowWord.remote] !== rows[p + packetWord.destination]) return verdict.icmpErrorNoFlow;
     const uplink = words[row + flowWord.outside]! & 0xff;
-    if (!this.#uplinks.isReady(uplink) || this.#hasLostItsAddress(id >>> 1)) return verdict.uplinkNotReady;
+    if (!this.#uplinks.isReady(uplink) || this.#uplinks.hasLost(uplink, words[row + flowWord.mapped]!))
+      return verdict.uplinkNotReady;
     errors.translateOutbound(at, length, l4, id >>> 1);
     if ((words[row + flowWord.state]! & flowFlag.turnsBack) !== 0)
       return this.#owner.turnBack(row, at, length, 0, at - linkBytes, 0);
@@ -276,12 +287,19 @@ export class Forwarder6 {
     const l4 = rows[p + packetWord.l4]!;
     const l4End = rows[p + packetWord.l4End]!;
     const packetEnd = rows[p + packetWord.at]! + rows[p + packetWord.length]!;
-    if ((rows[p + packetWord.flags]! & syn) !== 0) {
+    const flags = rows[p + packetWord.flags]!;
+    if ((flags & (syn | rst)) === 0)
+      return this.#conntrack.trackTcp(flow, direction, this.#view, l4, l4End, packetEnd, nowMs);
+    if ((flags & syn) !== 0) {
       // The clamp reckons with the header of IPv4.
       const mtu = this.#egress.uplinkWord(uplink, uplinkWord.mtu) - (ipv6HeaderBytes - ipv4HeaderBytes);
       clampMss(this.#view, l4, l4End, mtu, isPartial(rows[p + packetWord.offload]!));
     }
-    return this.#conntrack.trackTcp(flow, direction, this.#view, l4, l4End, packetEnd, nowMs);
+    const before = this.#conntrack.state(flow);
+    const result = this.#conntrack.trackTcp(flow, direction, this.#view, l4, l4End, packetEnd, nowMs);
+    const isAnswered = before <= tcpState.simultaneousOpen && this.#conntrack.state(flow) > tcpState.simultaneousOpen;
+    if (isAnswered && direction === reply) this.#answers.answered(flow, (flags & syn) !== 0, nowMs);
+    return result;
   }
 
   #findFlow(rows: Int32Array, p: number, protocol: number): number {
@@ -291,20 +309,15 @@ export class Forwarder6 {
     return this.#conntrack.flows.find(rows[p + packetWord.hash]!, source, destination, ports, protocol);
   }
 
-  /** Whether what the flow is mapped to is its uplink's no more, though that has an address: nothing may leave with it. */
-  #hasLostItsAddress(flow: number): boolean {
+  /** As in forwarder.ts: whether nothing is to be thought about before a packet of a known flow goes on. */
+  #isOnItsWay(flow: number): boolean {
     const { words } = this.#conntrack.flows;
     const row = flow * flowWords;
     const uplink = words[row + flowWord.outside]! & 0xff;
-    return this.#uplinks.address(uplink) !== 0 && !this.#uplinks.isOwn(uplink, words[row + flowWord.mapped]!);
-  }
-
-  /** As in forwarder.ts: nothing is lost by a connection that begins on another uplink while its own is down. */
-  #canBeginElsewhere(flow: number, rows: Int32Array, p: number): boolean {
-    const { words } = this.#conntrack.flows;
-    const row = flow * flowWords;
-    if (this.#uplinks.isReady(words[row + flowWord.outside]! & 0xff)) return false;
-    if (rows[p + packetWord.protocol] !== protocolTcp) return false;
-    return isFirstSyn(rows[p + packetWord.flags]!) && mayBeginAnew(this.#conntrack.state(flow));
+    return (
+      (words[row + flowWord.state]! & (flowFlag.unanswered | flowFlag.cutOff)) === 0 &&
+      this.#uplinks.isReady(uplink) &&
+      this.#uplinks.isOwn(uplink, words[row + flowWord.mapped]!)
+    );
   }
 }

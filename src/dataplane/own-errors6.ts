@@ -50,11 +50,20 @@ export class OwnErrors6 {
     return reason;
   }
 
+  /** Tells the sender of the packet at `at` that it goes nowhere, in a slot that `takeErrorSlot` gave. */
+  sendUnreachable(to: number, at: number, length: number, uplink: number, code: number): void {
+    const from = this.#uplinks.addressNear(uplink);
+    if (from !== 0) this.#send(to, at, length, from, icmpv6Type.unreachable, code, 0);
+  }
+
   /** From the address of the uplink, or of another when it has none: the TUN has no address of IPv6. */
   #tell(at: number, length: number, uplink: number, type: number, code: number, mtu: number, nowMs: number): void {
     const from = this.#uplinks.addressNear(uplink);
     const to = from === 0 ? 0 : this.#egress.takeErrorSlot(nowMs);
-    if (to === 0) return;
+    if (to !== 0) this.#send(to, at, length, from, type, code, mtu);
+  }
+
+  #send(to: number, at: number, length: number, from: number, type: number, code: number, mtu: number): void {
     const { view, memory } = this.#egress;
     const bytes = writeError6(view, memory, this.#names, to, at, length, from, type, code, mtu);
     this.#egress.toInside(to, bytes, 0, to, 0);

@@ -95,6 +95,11 @@ export class TcpWindows {
     return true;
   }
 
+  /** The number behind the last that the end whose segments go in `direction` has sent: what the other expects next, if it got all. */
+  sentEnd(flow: number, direction: number): number {
+    return this.#words[(flow * 2 + direction) * wordsPerEnd + end]!;
+  }
+
   #within(sender: number, receiver: number, sequence: number, segmentEnd: number): boolean {
     const words = this.#words;
     const back = Math.max(words[receiver + largest]!, 1);

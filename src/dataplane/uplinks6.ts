@@ -78,6 +78,11 @@ export class Uplinks6 {
     return translation?.isOutside(this.#names.word(name, 0), this.#names.word(name, 1)) === true;
   }
 
+  /** Whether what a flow is mapped to, by its name, is its uplink's no more, though that has an address: nothing may leave with it. */
+  hasLost(uplink: number, mapped: number): boolean {
+    return this.#addresses[uplink] !== 0 && !this.isOwn(uplink, mapped);
+  }
+
   /** Whether the address at `field` is one of the uplink's prefix, for which ports stay as they are, and not its own. */
   isTranslated(uplink: number, view: DataView, field: number): boolean {
     const translation = this.#translations[uplink]!;

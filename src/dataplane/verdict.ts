@@ -66,6 +66,9 @@ export const verdict = {
   fragmentOverlap: 40,
   // To or from a link-local address: the neighbour's talk with the router, whose kernel hears it too.
   linkLocal: 41,
+
+  // Of a connection that we have ended, because its uplink died: its host is told so again.
+  cutOff: 42,
 } as const;
 
 /** Whether a flow was not opened for want of room: a table, the ports or its host's share are full. */

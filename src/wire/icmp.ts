@@ -16,6 +16,7 @@ export const icmpType = {
 
 /** Codes of "unreachable" (RFC 792, RFC 1812, section 5.2.7.1). */
 export const codeNetUnreachable = 0;
+export const codeHostUnreachable = 1;
 export const codeFragmentationNeeded = 4;
 export const codeProhibited = 13;
 

@@ -22,6 +22,7 @@ export const icmpv6Mtu = 4;
 /** Codes of "unreachable" (RFC 4443, section 3.1). */
 export const codeNoRoute = 0;
 export const codeProhibited6 = 1;
+export const codeAddressUnreachable = 3;
 
 /** Errors that are translated; every other type but echo is of the link or of the node: neighbour discovery, MLD, node information. */
 export function isError6(type: number): boolean {

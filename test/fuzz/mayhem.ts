@@ -22,6 +22,7 @@ import {
 } from "../path/rig.ts";
 import { finishPartial, ICMP, parse, TCP, UDP } from "../support/packets.ts";
 import { finishPartial6, ICMPV6, parse6 } from "../support/packets6.ts";
+import { plainPolicy } from "../support/plain-policy.ts";
 import { takeLeft } from "./leaves.ts";
 import { ownerInside, ownerOutside } from "./owner.ts";
 import { forwardedHost, forwards, Packets, ports } from "./packets.ts";
@@ -61,6 +62,7 @@ export class Mayhem {
     this.#packets6 = new Packets6(this.#packets, links);
     this.rigs = openWorkers(workers, {
       ...{ links, seed, startMs, filtering, hasIpv6: true, forwards, flows: 300, flowsPerHost: 150 },
+      policy: { ...plainPolicy, rescue: true },
       ...{ lastPort: firstPort + ports - 1, receiveSlots: turnPackets, scratchSlots: 64 },
     });
     this.#first.steerTo((hash) => hash % 2);
@@ -207,6 +209,9 @@ export class Mayhem {
       this.#first.setUplink(uplink, { address6: packets.pick([usual, usual, usual, `2001:db8:9${uplink}::9`, ""]) });
     } else if (dice < 16) this.#first.steerTo(packets.pick([0, 1, noUplink]));
     else if (dice < 22) this.#first.steerTo((hash) => hash % 2);
+    else if (dice < 26) this.#first.setUplink(uplink, { cutAll: packets.below(2 ** 30) });
+    else if (dice < 28) this.#first.setUplink(uplink, { cutDisplaced: packets.below(2 ** 30) });
+    else if (dice < 30) this.#first.setUplink(uplink, { standsIn: packets.below(2) });
     for (const rig of this.rigs) rig.nowMs += passedMs;
   }
 }

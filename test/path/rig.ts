@@ -94,6 +94,11 @@ export interface UplinkRow {
   address6?: string;
   /** "2001:db8:a::/48"; "": none. */
   prefix6?: string;
+  /** 1 while it gets flows only because a lower tier is away. */
+  standsIn?: number;
+  /** Any other number than before has its flows cut off, or the displaced ones. */
+  cutAll?: number;
+  cutDisplaced?: number;
 }
 
 export class Rig {
@@ -146,7 +151,7 @@ export class Rig {
       key0: 0x1234_5678,
       key1: 0x0fed_cba9,
       policy: plainPolicy,
-      memory: new FlowMemory(new SharedArrayBuffer(flowMemoryBytes(1)), 1),
+      memory: openMemory(options.workers ?? 1),
       balanceKey0: 3,
       balanceKey1: 4,
       random: randomFrom(seed),
@@ -173,6 +178,9 @@ export class Rig {
         words.set(address6Words(prefix || "::"), at + uplinkWord.prefix6);
         words[at + uplinkWord.prefix6Length] = Number(length ?? 0);
       }
+      if (row.standsIn !== undefined) words[at + uplinkWord.standsIn] = row.standsIn;
+      if (row.cutAll !== undefined) words[at + uplinkWord.cutAll] = row.cutAll;
+      if (row.cutDisplaced !== undefined) words[at + uplinkWord.cutDisplaced] = row.cutDisplaced;
       bytes.set(linkHeader(uplink), (at + uplinkWord.linkHeader) * 4);
       bytes.set(linkHeader6(uplink), (at + uplinkWord.linkHeader6) * 4);
     });
@@ -335,6 +343,10 @@ export class Rig {
     const length = words[uplinkWord.prefix6Length]!;
     return length > 0 && given.slice(0, length) === bits(words.subarray(uplinkWord.prefix6)).slice(0, length);
   }
+}
+
+function openMemory(workers: number): FlowMemory {
+  return new FlowMemory(new SharedArrayBuffer(flowMemoryBytes(workers)), workers);
 }
 
 /** Next hop, own address, IPv4: told apart by the uplink. */
