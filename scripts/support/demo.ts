@@ -61,7 +61,8 @@ function introduce(): void {
 }
 
 function startSluice(lab: Lab): Promise<Sluice> {
-  const uplinks = lines.map(({ name, weight }, index) => ({ name, interface: `wan${index}`, weight }));
+  const probe = { targets: [server], interval: "200ms", timeout: "400ms" };
+  const uplinks = lines.map(({ name, weight }, index) => ({ name, interface: `wan${index}`, weight, probe }));
   return lab.sluice(labConfig(lab, { uplinks }));
 }
 

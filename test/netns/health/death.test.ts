@@ -6,8 +6,10 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { impair } from "../../support/impairment.ts";
 import { type Isp, type Lab, openLab } from "../../support/lab.ts";
+import { startProgram } from "../../support/programs.ts";
 import type { Sluice } from "../../support/sluice.ts";
-import { server } from "../../support/topology.ts";
+import { server, uplinkAddress } from "../../support/topology.ts";
+import { visits } from "../../support/visit.ts";
 import { smallConfig, startSluice, statusOf } from "../lifecycle/daemon.ts";
 import { connectTimes, kinds, serve } from "../lifecycle/load.ts";
 import { until } from "../lifecycle/until.ts";
@@ -20,6 +22,7 @@ let sluice: Sluice;
 beforeEach(async () => {
   lab = await openLab({ name: "death" });
   await serve(lab);
+  await startProgram(lab, "server", "web-server", "80");
 });
 afterEach(() => lab.close());
 
@@ -47,6 +50,20 @@ describe("with probes beyond the gateway", () => {
     await impair(lab, "isp1", {});
     await becomes("isp1", "up", /^$/);
     expect(await waysOut()).toEqual(["isp1", "isp2"]);
+    expect(await sluice.stop()).toBe(0);
+  });
+});
+
+describe("with no probes", () => {
+  it("a black hole is noticed from connections that others answer, none of which fails", async () => {
+    await start({ holdDown: "1s" });
+    await impair(lab, "isp2", { drop: "all" });
+    // Half of them go to isp2 at first: each is moved with its first retransmission.
+    const seen = await visits(lab, "client1", server, 40);
+    expect(kinds(seen.map(({ address }) => address))).toEqual([uplinkAddress.isp1]);
+    await becomes("isp2", "down", /./);
+    await impair(lab, "isp2", {});
+    await until(async () => (await waysOut()).includes("isp2"), "isp2 to be used again");
     expect(await sluice.stop()).toBe(0);
   });
 });
