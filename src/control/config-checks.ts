@@ -3,15 +3,10 @@
 import { checkIpv6 } from "./config-ipv6.ts";
 import { checkForwards, checkNatPorts } from "./config-ports.ts";
 import type { ConfigPath } from "./config-problem.ts";
+import { checkDuration } from "./config-range.ts";
 import type { ConfigReader } from "./config-reader.ts";
-import {
-  contains,
-  formatDurationMs,
-  isHostAddress,
-  parseDurationMs,
-  parseIpv4,
-  parseNetwork,
-} from "./config-values.ts";
+import { checkUplinkUse } from "./config-uplink-checks.ts";
+import { contains, formatDurationMs, isHostAddress, parseIpv4, parseNetwork } from "./config-values.ts";
 
 const shortestTimeoutMs = 100;
 /** A timer in the data plane is a 32-bit number of milliseconds. */
@@ -29,6 +24,7 @@ export function checkMeaning(reader: ConfigReader, workers: number): void {
   checkTun(reader);
   checkSteering(reader);
   checkUplinks(reader);
+  checkUplinkUse(reader);
   checkIpv6(reader);
   checkNatPorts(reader, workers);
   checkForwards(reader);
@@ -127,16 +123,8 @@ function checkUplinkAddresses(reader: ConfigReader, uplink: ConfigPath): void {
 function checkTimeouts(reader: ConfigReader): void {
   for (const [key, { floorMs, source }] of Object.entries(timeoutFloors)) {
     const path = ["nat", "timeouts", key];
-    const timeoutMs = parseDurationMs(reader.text(path) ?? "");
-    if (timeoutMs === undefined) continue;
-    if (timeoutMs < shortestTimeoutMs || timeoutMs > longestTimeoutMs) {
-      reader.error(
-        path,
-        "is out of range",
-        `a duration from ${formatDurationMs(shortestTimeoutMs)} to ${formatDurationMs(longestTimeoutMs)}`,
-      );
-    } else if (timeoutMs < floorMs) {
+    const timeoutMs = checkDuration(reader, path, shortestTimeoutMs, longestTimeoutMs);
+    if (timeoutMs !== undefined && timeoutMs < floorMs)
       reader.warning(path, `is shorter than ${source} allows`, `at least ${formatDurationMs(floorMs)}`);
-    }
   }
 }

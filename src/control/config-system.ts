@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import type { LoadedConfig } from "./config.ts";
 import type { ConfigPath, Problem } from "./config-problem.ts";
 import { ConfigReader } from "./config-reader.ts";
+import { checkHooks, checkProbeTargets } from "./config-system-use.ts";
 import type { Config, UplinkConfig } from "./config-types.ts";
 import { contains, formatIpv4, type Network, overlap, parseIpv4 } from "./config-values.ts";
 import type { LinkRow } from "./iproute.ts";
@@ -24,9 +25,14 @@ export async function checkSystem(loaded: LoadedConfig, daemonRuns: boolean): Pr
   for (const [index, name] of config.steer.interfaces.entries())
     checkExists(reader, ["steer", "interfaces", index], name, links);
   for (const [index, uplink] of config.uplinks.entries()) {
-    const link = checkExists(reader, ["uplinks", index, "interface"], uplink.interface, links);
-    if (link !== undefined) checkUplink(reader, ["uplinks", index], uplink, link, { links, ...routes });
+    // While it runs, an interface may be away for a moment, as that of a PPP connection is.
+    const severity = daemonRuns ? "warning" : "error";
+    const link = checkExists(reader, ["uplinks", index, "interface"], uplink.interface, links, severity);
+    if (link === undefined) continue;
+    checkUplink(reader, ["uplinks", index], uplink, link, { links, ...routes });
+    checkProbeTargets(reader, ["uplinks", index], uplink, link, links, config.steer.interfaces);
   }
+  checkHooks(reader, config);
   checkLocalPorts(reader, config);
   return reader.problems;
 }
@@ -54,13 +60,14 @@ function checkExists(
   path: ConfigPath,
   name: string,
   links: readonly LinkRow[],
+  severity: "error" | "warning" = "error",
 ): LinkRow | undefined {
   const link = links.find((other) => other.ifname === name);
   if (link !== undefined) return link;
   const known = links.map((other) => other.ifname).filter((other) => other !== "lo");
   const suggestion = nearest(name, known);
   const hint = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
-  reader.error(
+  reader[severity](
     path,
     `there is no such interface${hint}`,
     known.length === 0 ? "an interface of ip link" : `one of ${known.slice(0, 20).join(", ")}`,

@@ -125,6 +125,51 @@ describe("check against the machine", () => {
   });
 });
 
+describe("probes and hooks against the machine", () => {
+  const probing = (probe: string, device = "wan0") =>
+    `steer: { interfaces: [lan0] }\nuplinks: [{ name: isp1, interface: ${device}, probe: ${probe} }]\n`;
+  const messages = async (config: string, more = "") =>
+    (await problems(config, more)).map((line) => line.replace(/^sluice.yaml:\d+:\d+: /, ""));
+
+  it("have no target on this machine or inside", async () => {
+    const targets = "[203.0.113.2, '2001:db8:1::2', 192.168.10.77, 'fd00:10::77', 203.0.113.1, 'fe80::1', 192.0.2.10]";
+    const ipv6 = "ip addr add 2001:db8:1::2/64 dev wan0 nodad; ip addr add fd00:10::1/64 dev lan0 nodad";
+    expect(await messages(probing(`{ targets: ${targets} }`), ipv6)).toEqual([
+      expect.stringMatching(
+        /targets\[0\]: is this machine's own address on wan0 \(got "203.0.113.2"; expected an address/,
+      ),
+      expect.stringMatching(/targets\[1\]: is this machine's own address on wan0/),
+      expect.stringMatching(/targets\[2\]: lies in the network of lan0, which is inside/),
+      expect.stringMatching(/targets\[3\]: lies in the network of lan0, which is inside/),
+    ]);
+    const page = "{ type: http, targets: ['http://192.168.10.77/'] }";
+    expect(await messages(probing(page))).toEqual([expect.stringMatching(/targets\[0\]: lies in the network of lan0/)]);
+  });
+
+  it("need a target on a point-to-point link, and Ethernet for ARP", async () => {
+    const tunnel =
+      "ip tuntap add tun7 mode tun; ip addr add 203.0.113.9 peer 203.0.113.10 dev tun7; ip link set tun7 up";
+    const errors = async (probe: string) =>
+      (await messages(probing(probe, "tun7"), tunnel)).filter((line) => !line.startsWith("warning"));
+    expect(await errors("{}")).toEqual([
+      "uplinks[0].probe: has nobody to ask: tun7 is a point-to-point link (expected targets)",
+    ]);
+    expect(await errors("{ type: arp, targets: [203.0.113.10] }")).toEqual([
+      'uplinks[0].probe.type: is not answered on tun7, which is no Ethernet (got "arp"; expected icmp)',
+    ]);
+    expect(await errors("{ targets: [192.0.2.10] }")).toEqual([]);
+  });
+
+  it("may name a program that is not there, or none, which is warned about", async () => {
+    const hooks = "hooks: { up: /bin/true, down: /nothing/here, degraded: /etc/passwd, address: /etc }";
+    expect(await messages(`${good}${hooks}`)).toEqual([
+      'warning: hooks.down: there is no such file (got "/nothing/here"; expected an executable file)',
+      'warning: hooks.degraded: is not executable (got "/etc/passwd"; expected an executable file)',
+      'warning: hooks.address: is no file (got "/etc"; expected an executable file)',
+    ]);
+  });
+});
+
 describe("doctor", () => {
   it("finds everything needed here, and leaves no device behind", async () => {
     const { status, stdout } = await sluice("sh -c '% doctor \"$@\"; ip -brief link' doctor", good);
