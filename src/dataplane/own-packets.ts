@@ -12,7 +12,8 @@ import { ipv6, ipv6AddressBytes, ipv6HeaderBytes, protocolIcmpv6 } from "../wire
 import { ack, rst, tcp, tcpHeaderBytes } from "../wire/tcp.ts";
 import { setAddress6 } from "./masquerade6.ts";
 
-const hopLimit = 64;
+/** As of a packet that has been forwarded: nobody shall take it for one of this machine. */
+const hopLimit = 63;
 /** No packet written here is longer. */
 export const ownPacketBytes = ipv6HeaderBytes + tcpHeaderBytes;
 

@@ -28,6 +28,18 @@ export const sessions: Section = {
       ],
     },
     {
+      source: "RFC 5961, section 3.2; RFC 9293, section 3.10.7",
+      requirement: "A RST of the translator's own has exactly the number that its receiver expects.",
+      kernel: "Sends none: it forgets the connections of an address that is gone, and those of a dead line time out.",
+      ours: "yes",
+      note: "Sent to both ends when an uplink dies or has another address, and to a host that goes on with such a connection.",
+      tests: [
+        "path/cut-off > %s ends at once, with the numbers that both ends expect",
+        "path/cut-off > a host that goes on gets a RST with the number that he acknowledges, and nothing leaves",
+        "path/cut-off > ends the connections from its old one, whose remotes hear nothing: no such source is its own",
+      ],
+    },
+    {
       source: "RFC 7857, section 9; RFC 6056",
       requirement: "Outside ports are chosen at random.",
       kernel: "Keeps the host's port where it is free.",
