@@ -4,11 +4,12 @@
 import { packetWord } from "../tables/batch.ts";
 import { type Forward, findForward, insidePortOf } from "../tables/forwards.ts";
 import { isInside } from "../tables/inside-networks.ts";
-import { noUplink, type SharedState, uplinkWord } from "../tables/shared-state.ts";
+import { maxUplinks, noUplink, type SharedState, uplinkWord } from "../tables/shared-state.ts";
 import { codeNetUnreachable, codeProhibited, isQuery } from "../wire/icmp.ts";
-import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { ipv4, protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { isFirstSyn } from "../wire/tcp.ts";
-import { chooseUplink } from "./classify.ts";
+import { isIn, notReady, UplinkChoice } from "./choice.ts";
+import { addressHash, networkHash } from "./classify.ts";
 import type { Conntrack } from "./conntrack.ts";
 import type { Egress } from "./egress.ts";
 import type { FlowMemory } from "./flow-memory.ts";
@@ -31,24 +32,24 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #conntrack: Conntrack;
   readonly #egress: Egress;
-  #policy: FlowPolicy;
+  readonly #choice: UplinkChoice;
+  /** The group of the flow that was to be opened last. */
+  group = 0;
 
   constructor(options: AdmissionOptions, conntrack: Conntrack, egress: Egress) {
     this.#options = options;
     this.#conntrack = conntrack;
     this.#egress = egress;
-    this.#policy = options.policy;
+    this.#choice = new UplinkChoice(options);
   }
 
   /** Opens flows by another policy from now on. */
   follow(policy: FlowPolicy): void {
-    this.#policy = policy;
+    this.#choice.follow(policy);
   }
 
   /** Opens the flow of a packet from the inside, or returns minus the verdict. `avoid`: an uplink that it must not get, or -1. */
   openOutbound(rows: Int32Array, p: number, avoid: number, nowMs: number): number {
-    const { shared, balanceKey0, balanceKey1 } = this.#options;
-    const { balanceKey } = this.#policy;
     const source = rows[p + packetWord.source]!;
     const destination = rows[p + packetWord.destination]!;
     const ports = rows[p + packetWord.ports]!;
@@ -60,18 +61,59 @@ export class Admission {
     // Our own output, routed back to us.
     if (this.#egress.uplinkWith(source) >= 0) return -verdict.ownAddress;
     if (!isInside(this.#egress.inside, source)) return -verdict.foreignSource;
-    let uplink = this.#conntrack.mappedUplink(source, ports, protocol);
-    if (uplink < 0 || uplink === avoid || this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) {
-      const lookup = shared.lookups[0]!;
-      uplink = chooseUplink(lookup, balanceKey, balanceKey0, balanceKey1, source, destination, ports, protocol);
-      if (uplink === noUplink) return -verdict.noUplink;
-      // The table is a moment behind the uplinks.
-      if (this.#egress.uplinkWord(uplink, uplinkWord.ready) === 0) return -verdict.uplinkNotReady;
-    }
+    const nowS = Math.floor(nowMs / 1000);
+    const group = this.#groupOf(rows, p, nowS);
+    const uplink = this.#choose(group, source, destination, ports, protocol, avoid, nowS);
+    if (uplink === noUplink) return -verdict.noUplink;
+    if (uplink === notReady) return -verdict.uplinkNotReady;
     const address = this.#egress.uplinkWord(uplink, uplinkWord.address);
     const flow = this.#conntrack.open(source, destination, ports, protocol, uplink, address, nowMs);
-    if (flow > 0 && this.#egress.uplinkWith(destination) >= 0) this.#conntrack.setFlag(flow, flowFlag.turnsBack);
+    if (flow < 0) return flow;
+    this.#choice.remember(group, source, destination, uplink, nowS);
+    if (this.#egress.uplinkWith(destination) >= 0) this.#conntrack.setFlag(flow, flowFlag.turnsBack);
     return flow;
+  }
+
+  /** The group of uplinks that the rules send a flow to. */
+  #groupOf(rows: Int32Array, p: number, nowS: number): number {
+    this.group = 0;
+    if (!this.#choice.hasRules) return 0;
+    const { balanceKey0, balanceKey1 } = this.#options;
+    const source = rows[p + packetWord.source]!;
+    const destination = rows[p + packetWord.destination]!;
+    const dscp = this.#egress.view.getUint8(rows[p + packetWord.at]! + ipv4.tos) >>> 2;
+    const hash = this.#choice.hasDomains ? addressHash(balanceKey0, balanceKey1, destination) : 0;
+    const ports = rows[p + packetWord.ports]!;
+    this.group = this.#choice.groupOf(source, destination, hash, ports, rows[p + packetWord.protocol]!, dscp, nowS);
+    return this.group;
+  }
+
+  /** The uplink of a new flow: that of its endpoint's other flows, if the group has it and it can send; else the choice's. */
+  #choose(
+    group: number,
+    source: number,
+    destination: number,
+    ports: number,
+    protocol: number,
+    avoid: number,
+    nowS: number,
+  ): number {
+    const { shared, balanceKey0, balanceKey1 } = this.#options;
+    const mask = shared.masks[group]!;
+    const able = this.#able(avoid);
+    const mapped = this.#conntrack.mappedUplink(source, ports, protocol);
+    if (isIn(mask & able, mapped)) return mapped;
+    const network = this.#choice.wantsNearest ? networkHash(balanceKey0, balanceKey1, destination) : 0;
+    const lookup = shared.lookups[group]!;
+    return this.#choice.choose(lookup, group, mask, able, source, destination, network, ports, protocol, nowS);
+  }
+
+  /** The uplinks that can send now, but for one. */
+  #able(avoid: number): number {
+    let able = 0;
+    for (let uplink = 0; uplink < maxUplinks; uplink++)
+      if (uplink !== avoid && this.#egress.uplinkWord(uplink, uplinkWord.ready) !== 0) able |= 1 << uplink;
+    return able;
   }
 
   /** Opens the flow of a packet that nobody inside asked for, where a forward or the filtering allows it, or returns minus the verdict. */

@@ -5,7 +5,6 @@
 import type { AddressBook } from "../tables/address-book.ts";
 import { packetWord } from "../tables/batch.ts";
 import { type Forward, findForward, insidePortOf } from "../tables/forwards.ts";
-import { hashWords } from "../tables/hash.ts";
 import { isInside6 } from "../tables/inside-networks.ts";
 import { noUplink } from "../tables/shared-state.ts";
 import { icmpv6Type } from "../wire/icmpv6.ts";
@@ -13,7 +12,8 @@ import { protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ipv6 } from "../wire/ipv6.ts";
 import { isFirstSyn } from "../wire/tcp.ts";
 import type { AdmissionOptions } from "./admission.ts";
-import { chooseUplink } from "./classify.ts";
+import { notReady } from "./choice.ts";
+import { Choice6 } from "./choice6.ts";
 import { type Conntrack, filtering } from "./conntrack.ts";
 import type { Egress } from "./egress.ts";
 import type { FlowPolicy } from "./flow-policy.ts";
@@ -35,7 +35,7 @@ export class Admission6 {
   readonly #conntrack: Conntrack;
   readonly #names: AddressBook;
   readonly #uplinks: Uplinks6;
-  #policy: FlowPolicy;
+  readonly #choice: Choice6;
 
   constructor(options: Admission6Options, egress: Egress, conntrack: Conntrack, uplinks: Uplinks6) {
     this.#options = options;
@@ -44,12 +44,17 @@ export class Admission6 {
     this.#conntrack = conntrack;
     this.#names = conntrack.names;
     this.#uplinks = uplinks;
-    this.#policy = options.policy;
+    this.#choice = new Choice6(options, egress.view, conntrack, uplinks);
   }
 
   /** Opens flows by another policy from now on. */
   follow(policy: FlowPolicy): void {
-    this.#policy = policy;
+    this.#choice.follow(policy);
+  }
+
+  /** The group of the flow that was to be opened last. */
+  get group(): number {
+    return this.#choice.group;
   }
 
   /** Opens the flow of a packet from the inside, or returns minus the verdict. `avoid`: an uplink that it must not get, or -1. */
@@ -64,7 +69,7 @@ export class Admission6 {
     const flow =
       source === 0 || destination === 0
         ? -verdict.flowTableFull
-        : this.#openOutbound(source, destination, rows[p + packetWord.ports]!, protocol, avoid, nowMs);
+        : this.#openOutbound(source, destination, rows, p, avoid, nowMs);
     if (flow > 0 && this.#uplinks.owning(destination) >= 0) this.#conntrack.setFlag(flow, flowFlag.turnsBack);
     this.#names.release(source);
     this.#names.release(destination);
@@ -85,21 +90,26 @@ export class Admission6 {
   #openOutbound(
     source: number,
     destination: number,
-    ports: number,
-    protocol: number,
+    rows: Int32Array,
+    p: number,
     avoid: number,
     nowMs: number,
   ): number {
     if (source === destination) return -verdict.badSource;
     // Our own output, routed back to us.
     if (this.#uplinks.withAddress(source) >= 0) return -verdict.ownAddress;
-    let uplink = this.#conntrack.mappedUplink(source, ports, protocol);
-    if (uplink < 0 || uplink === avoid || !this.#uplinks.isReady(uplink)) {
-      uplink = this.#choose(source, destination, ports, protocol);
-      if (uplink === noUplink) return -verdict.noUplink;
-      // The table is a moment behind the uplinks.
-      if (!this.#uplinks.isReady(uplink)) return -verdict.uplinkNotReady;
-    }
+    const ports = rows[p + packetWord.ports]!;
+    const protocol = rows[p + packetWord.protocol]!;
+    const nowS = Math.floor(nowMs / 1000);
+    const uplink = this.#choice.choose(rows, p, source, destination, avoid, nowS);
+    if (uplink === noUplink) return -verdict.noUplink;
+    if (uplink === notReady) return -verdict.uplinkNotReady;
+    const flow = this.#openOn(uplink, source, destination, ports, protocol, nowMs);
+    if (flow > 0) this.#choice.remember(uplink, nowS);
+    return flow;
+  }
+
+  #openOn(uplink: number, source: number, destination: number, ports: number, protocol: number, nowMs: number): number {
     const mapped = this.#translated(this.#uplinks.translation(uplink), source);
     if (mapped === 0) {
       const address = this.#uplinks.address(uplink);
@@ -188,29 +198,6 @@ export class Admission6 {
     this.#names.release(inside);
     this.#names.release(mapped);
     return flow;
-  }
-
-  /** The uplink of a new flow. Names say nothing outside of this worker and change with time: the balance is by the addresses. */
-  #choose(source: number, destination: number, ports: number, protocol: number): number {
-    const { shared, balanceKey0, balanceKey1 } = this.#options;
-    const { balanceKey } = this.#policy;
-    const lookup6 = shared.lookups6[0]!;
-    const from = this.#balanceWord(source);
-    const to = this.#balanceWord(destination);
-    return chooseUplink(lookup6, balanceKey, balanceKey0, balanceKey1, from, to, ports, protocol);
-  }
-
-  #balanceWord(name: number): number {
-    const { balanceKey0, balanceKey1 } = this.#options;
-    const names = this.#names;
-    return hashWords(
-      balanceKey0,
-      balanceKey1,
-      names.word(name, 0),
-      names.word(name, 1),
-      names.word(name, 2),
-      names.word(name, 3),
-    );
   }
 
   /** The name, taken, of the address that stands for `source` where prefixes are translated; 0 where its prefix is not. */

@@ -1,19 +1,19 @@
 /**
- * Which uplink a new flow gets: a keyed hash over what the configuration calls the key, looked up in
- * the table that the scheduler publishes. Weights, tiers and liveness are all in the table, so
- * this stays one hash and one load.
+ * The hashes by which new flows are told apart: over what the configuration calls the key for the choice of an uplink, over
+ * an address, a network or a source for what is remembered of them. All are keyed by one secret, which is not the flow table's, so
+ * that an uplink says nothing about a bucket; equal in all workers, since they share what they remember.
  */
 import { hashWords } from "../tables/hash.ts";
-import { lookupSize } from "../tables/shared-state.ts";
 
 export const balanceKey = { fiveTuple: 0, sourceDestination: 1, source: 2, destination: 3 } as const;
 /** No protocol's numbers: keep hashes of different things apart. */
 const ipv4Network = 0x104;
 const ipv6Network = 0x106;
+const ipv4Address = 0x204;
+const stickySource = 0x300;
 
-/** The index of an uplink, or `noUplink`. The secret is not the flow table's, so that an uplink says nothing about a bucket. */
-export function chooseUplink(
-  lookup: Uint8Array,
+/** What the lookup table is asked with: its lower 16 bits are the place there, the upper ones decide who explores. */
+export function balanceHash(
   key: number,
   key0: number,
   key1: number,
@@ -22,7 +22,7 @@ export function chooseUplink(
   ports: number,
   protocol: number,
 ): number {
-  const hash = hashWords(
+  return hashWords(
     key0,
     key1,
     key === balanceKey.destination ? 0 : source,
@@ -30,7 +30,36 @@ export function chooseUplink(
     key === balanceKey.fiveTuple ? ports : 0,
     key === balanceKey.fiveTuple ? protocol : 0,
   );
-  return lookup[hash & (lookupSize - 1)]!;
+}
+
+/** Another place for a hash whose own did not serve (the finalizer of MurmurHash3, a permutation; plus one, as that leaves 0 where it is). */
+export function nextHash(hash: number): number {
+  let mixed = (hash + 1) | 0;
+  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85eb_ca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2_ae35);
+  return mixed ^ (mixed >>> 16);
+}
+
+/** What a source, or source and destination, are remembered under. */
+export function stickyHash(key0: number, key1: number, source: number, destination: number, group: number): number {
+  return hashWords(key0, key1, source, destination, group, stickySource);
+}
+
+/** What an IPv4 address is remembered under. */
+export function addressHash(key0: number, key1: number, address: number): number {
+  return hashWords(key0, key1, address, 0, 0, ipv4Address);
+}
+
+/** The same of an IPv6 address; also what stands for it in the balance. */
+export function addressHash6(
+  key0: number,
+  key1: number,
+  word0: number,
+  word1: number,
+  word2: number,
+  word3: number,
+): number {
+  return hashWords(key0, key1, word0, word1, word2, word3);
 }
 
 /**
