@@ -6,7 +6,8 @@
  * Weights and chance may take long to get there (a hash over the destination alone never does), so once a network has been
  * seen twice it is pinned to what is still unknown for a connection or two each: looked at.
  *
- * A pin changes only for an uplink that is nearer by a tenth and a millisecond; between equal ones the probes decide.
+ * A pin changes only for an uplink that has been nearer for five seconds, by a tenth and a millisecond: queues come and go. Between equal
+ * ones the probes decide.
  */
 
 import { maxUplinks, noUplink } from "../tables/shared-state.ts";
@@ -27,6 +28,8 @@ const wantedSamples = 2;
 /** A look that nobody has answered for so long has failed. */
 const lookMs = 1_500;
 const mostLooks = 2;
+/** So long another must be nearer. */
+const doubtMs = 5_000;
 const nearerRatio = 0.9;
 const nearerMs = 1;
 
@@ -38,6 +41,8 @@ export class NearestUplinks {
   readonly #pinnedMs: Float64Array;
   /** By row: whether that is only to have a look. */
   readonly #isLook: Uint8Array;
+  /** By row: since when another is nearer; 0: none is. */
+  readonly #doubtedMs: Float64Array;
   /** By row and uplink: looks that failed. */
   readonly #failedLooks: Uint8Array;
   /** Null: whatever is measured. */
@@ -50,6 +55,7 @@ export class NearestUplinks {
     this.#pins = new Uint8Array(networks).fill(noUplink);
     this.#pinnedMs = new Float64Array(networks);
     this.#isLook = new Uint8Array(networks);
+    this.#doubtedMs = new Float64Array(networks);
     this.#failedLooks = new Uint8Array(networks * maxUplinks);
   }
 
@@ -84,6 +90,8 @@ export class NearestUplinks {
 
   #clear(row: number): void {
     this.#pins[row] = noUplink;
+    this.#isLook[row] = 0;
+    this.#doubtedMs[row] = 0;
     this.#failedLooks.fill(0, row * maxUplinks, (row + 1) * maxUplinks);
   }
 
@@ -127,7 +135,15 @@ export class NearestUplinks {
     const timeOf = (slot: number) => this.#times.estimateMs(row, slot, nowMs);
     const lowestMs = Math.min(...measured.map(({ slot }) => timeOf(slot)));
     const near = measured.filter(({ slot }) => !isNearer(lowestMs, timeOf(slot)));
-    if (near.some(({ slot }) => slot === pin)) return pin;
+    if (near.some(({ slot }) => slot === pin)) {
+      this.#doubtedMs[row] = 0;
+      return pin;
+    }
+    if (measured.some(({ slot }) => slot === pin)) {
+      this.#doubtedMs[row] ||= nowMs;
+      if (nowMs - this.#doubtedMs[row]! < doubtMs) return pin;
+    }
+    this.#doubtedMs[row] = 0;
     const [best] = near.toSorted((a, b) => compare(a.rttMs, b.rttMs) || compare(timeOf(a.slot), timeOf(b.slot)));
     return best!.slot;
   }

@@ -1,17 +1,14 @@
 /**
  * How long handshakes take to each network by each uplink, for as many networks as were used last.
  *
- * A handshake takes at least what the way takes, and anything longer if a queue or a busy server is in between. So an estimate
- * follows a quicker handshake at once by half, and a slower one by an eighth at the most and no faster than within some seconds:
- * a queue that comes and goes does not change it much, a longer way does. What was not measured for ten minutes is forgotten.
+ * An estimate is the mean of the first handshakes and then follows each new one by an eighth. Not the quickest, though the way's own time
+ * would be that: the uplink with more handshakes would always look nearer. What was not measured for ten minutes is forgotten.
  */
 
 import { maxUplinks } from "../../tables/shared-state.ts";
 
 const forgottenAfterMs = 600_000;
-const fallFactor = 1 / 2;
-const riseFactor = 1 / 8;
-const riseConstantMs = 10_000;
+const followFactor = 1 / 8;
 const mostSamples = 255;
 
 export class HandshakeTimes {
@@ -52,14 +49,8 @@ export class HandshakeTimes {
   add(row: number, slot: number, rttMs: number, nowMs: number): void {
     const at = row * maxUplinks + slot;
     const samples = this.samples(row, slot, nowMs);
-    if (samples === 0) {
-      this.#estimatesMs[at] = rttMs;
-    } else {
-      const estimateMs = this.#estimatesMs[at]!;
-      const elapsed = 1 - Math.exp(-(nowMs - this.#measuredMs[at]!) / riseConstantMs);
-      const factor = rttMs < estimateMs ? fallFactor : Math.min(riseFactor, elapsed);
-      this.#estimatesMs[at] = estimateMs + (rttMs - estimateMs) * factor;
-    }
+    const beforeMs = samples === 0 ? 0 : this.#estimatesMs[at]!;
+    this.#estimatesMs[at] = beforeMs + (rttMs - beforeMs) * Math.max(followFactor, 1 / (samples + 1));
     this.#samples[at] = Math.min(samples + 1, mostSamples);
     this.#measuredMs[at] = nowMs;
   }

@@ -3,7 +3,7 @@
  *
  * Each line should get a share in proportion to what it has to spare, weight x capacity x (1 - utilization). So the
  * lines end up equally full in proportion. The fuller direction counts: a line whose way up is full has no room, however empty the way down.
- * A line above 90 % counts as 90 % full. So lines that are all full get flows by their capacity: with greedy flows, which fill whatever
+ * A line above 95 % counts as 95 % full. So lines that are all full get flows by their capacity: with greedy flows, which fill whatever
  * they are on, that is the share at which none of them runs dry.
  *
  * What is measured is past, and the flows of everybody who saw an empty line arrive there together. So shares go to where they
@@ -13,7 +13,7 @@
 
 import type { Both, LoadedUplink, RankPolicy } from "./rank-policy.ts";
 
-const leastFreeRatio = 0.1;
+const leastFreeRatio = 0.05;
 /** The most that a share changes in a second. */
 const stepRatioPerSecond = 0.03;
 

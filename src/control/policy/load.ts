@@ -8,7 +8,7 @@
 import type { PolicyUplink } from "../policies.ts";
 import { type Both, type LoadedUplink, smoothing } from "./rank-policy.ts";
 
-const loadConstantMs = 5_000;
+const loadConstantMs = 15_000;
 /** Short, since a line that is slow to fill shows what it carries only in the bursts of single flows. */
 const peakConstantMs = 1_500;
 const peakHalfLifeMs = 6 * 3_600_000;

@@ -1,22 +1,23 @@
 /**
  * Which ranks of uplinks get flows, and how much of them: the first, or with overflow also those behind it that are needed.
  *
- * A rank that is fuller than the overflow ratio passes part of its new flows on to the next one. The part grows while it is too full
- * and shrinks again when it is well below, slowly: a backup that is paid by the byte should carry the excess and no more, and
- * not half of everything as soon as it is asked. Between the two it stays, so that traffic about the ratio does not switch it on and off.
+ * A rank that is fuller than the overflow ratio passes on what it has too much: of all that it and the next ones carry, the part beyond
+ * the ratio. That sum does not change with how it is divided, so the part settles instead of swinging, and a backup that is
+ * paid by the byte carries the excess and no more, not half of everything as soon as it is asked. It goes on
+ * until the rank is well below the ratio, so that traffic about the ratio does not switch it on and off.
  *
  * A rank of lines whose rate is neither configured nor long known to be all there is (policy/load.ts) is never too full.
  */
 
 import type { LoadedUplink, Rank } from "./rank-policy.ts";
 
-/** The next rank gets less again below the ratio by this. */
+/** Nothing is passed on any more below the ratio by this. */
 const slackRatio = 0.1;
-/** How the part passed on changes in a second. */
+/** How the part passed on changes in a second, at the most. */
 const stepRatioPerSecond = 0.03;
 const mostPassedOn = 0.9;
-/** Fewer are not worth a share. */
-const leastPassedOn = 0.02;
+/** Less is not worth a share. */
+const leastPassedOn = 0.05;
 
 export class Overflow {
   readonly #ratio: number | null;
@@ -35,9 +36,9 @@ export class Overflow {
     this.#atMs = nowMs;
     const parts: number[] = [];
     let left = 1;
-    for (const rank of ranks) {
-      const isLast = parts.length === ranks.length - 1;
-      const passed = this.#ratio === null || isLast ? 0 : this.#adjust(rank, this.#ratio, step);
+    for (const [index, rank] of ranks.entries()) {
+      const isLast = index === ranks.length - 1;
+      const passed = this.#ratio === null || isLast ? 0 : this.#adjust(rank, ranks.slice(index), this.#ratio, step);
       parts.push(left * (1 - passed));
       left *= passed;
       if (passed === 0) break;
@@ -45,22 +46,37 @@ export class Overflow {
     return parts;
   }
 
-  #adjust({ key, uplinks }: Rank, ratio: number, step: number): number {
+  #adjust({ key, uplinks }: Rank, onwards: readonly Rank[], ratio: number, step: number): number {
     const before = this.#passedOn.get(key) ?? 0;
-    const full = fullness(uplinks);
-    let passed = before;
-    if (full > ratio) passed = Math.min(before + step, mostPassedOn);
-    else if (full < ratio - slackRatio) passed = Math.max(before - step, 0);
+    const wanted = excess(
+      uplinks,
+      onwards.flatMap((rank) => rank.uplinks),
+      ratio,
+      before >= leastPassedOn,
+    );
+    const passed = Math.min(Math.max(wanted, before - step), before + step);
     this.#passedOn.set(key, passed);
     return passed < leastPassedOn ? 0 : passed;
   }
 }
 
-/** All lines of a rank taken together: the policy within it sees to it that they are equally full, if it can. */
-function fullness(uplinks: readonly LoadedUplink[]): number {
-  if (uplinks.some(({ isCapacityKnown }) => !isCapacityKnown)) return 0;
-  const sum = (of: (uplink: LoadedUplink) => number) => uplinks.reduce((total, uplink) => total + of(uplink), 0);
-  const up = sum(({ load }) => load.up) / sum(({ capacity }) => capacity.up);
-  const down = sum(({ load }) => load.down) / sum(({ capacity }) => capacity.down);
-  return Math.max(up, down);
+/** The part of all flows that should be passed on. All lines of a rank count together: the policy within it sees to it that they are equally full. */
+function excess(
+  own: readonly LoadedUplink[],
+  onwards: readonly LoadedUplink[],
+  ratio: number,
+  isPassing: boolean,
+): number {
+  if (own.some(({ isCapacityKnown }) => !isCapacityKnown)) return 0;
+  const parts = (["up", "down"] as const).flatMap((way) => {
+    const capacity = sum(own.map((uplink) => uplink.capacity[way]));
+    const fullness = sum(own.map(({ load }) => load[way])) / capacity;
+    if (fullness < (isPassing ? ratio - slackRatio : ratio)) return [];
+    return [1 - (ratio * capacity) / sum(onwards.map(({ load }) => load[way]))];
+  });
+  return parts.length === 0 ? 0 : Math.min(Math.max(...parts, leastPassedOn), mostPassedOn);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

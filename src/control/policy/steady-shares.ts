@@ -3,7 +3,7 @@
 import type { Division, PolicyUplink, Share } from "../policies.ts";
 
 /** Of all flows. */
-const worthwhileRatio = 0.03;
+const worthwhileRatio = 0.05;
 /** Of its own share: a small line's doubles or halves within less than the above. */
 const worthwhileFactor = 1.5;
 

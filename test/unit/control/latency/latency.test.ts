@@ -72,7 +72,15 @@ describe("a network", () => {
     expect(pins.of()).toBe(1);
     pins.add(0, [88, 88, 88, 88]);
     expect(pins.of()).toBe(1);
-    pins.add(0, [70, 70]);
+    pins.add(
+      0,
+      Array.from({ length: 40 }, () => 70),
+    );
+    expect(pins.of()).toBe(1);
+    pins.add(
+      0,
+      Array.from({ length: 40 }, () => 70),
+    );
     expect(pins.of()).toBe(0);
   });
 
@@ -120,6 +128,8 @@ describe("a network", () => {
     expect(pins.of()).toBe(1);
     pins.nearest.follow([...both, { slot: 2, rttMs: null }], pins.nowMs);
     pins.add(0, [10]);
+    pins.nowMs += 5_000;
+    pins.add(1, [30]);
     expect(pins.of()).toBe(0);
   });
 
