@@ -24,6 +24,7 @@ import {
   tcp6,
   udp6,
 } from "../support/packets6.ts";
+import { plainPolicy } from "../support/plain-policy.ts";
 import { type Left6, openRig6, type Rig, uplinkAddresses6 } from "./rig.ts";
 
 const packetCount = 30_000;
@@ -52,6 +53,7 @@ class Mayhem6 {
     this.#letsAllIn = mode === filtering.endpointIndependent;
     this.rig = openRig6({
       ...{ links: [14, 0], seed, flows: 150, flowsPerHost: 90, lastPort: 16_415, filtering: mode },
+      policy: { ...plainPolicy, rescue: true },
       forwards: [{ ...forward, to6: address6Words(forwardedTo) }],
       insidePrefix: { words: address6Words("fd00:10::"), length: 48 },
     });
@@ -99,6 +101,8 @@ class Mayhem6 {
     else if (dice < 16) rig.setUplink(1, { prefix6: this.#pick(["", "2001:db8:b::/48", "2001:db8:c::/56"]) });
     else if (dice < 18) rig.steerTo(this.#pick([0, 1, noUplink]));
     else if (dice < 26) rig.steerTo((hash) => hash % 2);
+    else if (dice < 29) rig.setUplink(uplink, { cutAll: this.made });
+    else if (dice < 31) rig.setUplink(uplink, { cutDisplaced: this.made, standsIn: this.#below(2) });
   }
 
   #fromInside(): Made {
