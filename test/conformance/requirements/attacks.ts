@@ -245,11 +245,12 @@ export const operations: Section = {
       requirement:
         "Bad configuration: every problem in one error before anything is touched; on reload the old one stays in force.",
       kernel: "nft applies a file wholly or not at all.",
-      ours: "partly",
-      note: "There is no reload yet: SIGHUP changes nothing and says so.",
+      ours: "yes",
+      note: "SIGHUP, `sluice reload`; what needs a restart is refused likewise.",
       tests: [
         "netns/lifecycle/refusal > by a wrong configuration: every problem at once, with line, path, value and expectation",
-        "netns/lifecycle/undo > goes on when SIGHUP comes, and says that it does not reload yet",
+        "netns/runtime/uplinks-by-reload > a file with a mistake, or with what needs a restart, changes nothing and says why",
+        "netns/lifecycle/undo > leaves the machine as it was also when it has read its configuration again, at SIGHUP",
       ],
     },
     {

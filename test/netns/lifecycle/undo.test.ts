@@ -97,12 +97,13 @@ describe.each([1, 2])("with %i workers", (workers) => {
     expect(kinds(await connectTimes(lab, 3))).toEqual(["isp1"]);
   });
 
-  it("goes on when SIGHUP comes, and says that it does not reload yet", async () => {
+  it("leaves the machine as it was also when it has read its configuration again, at SIGHUP", async () => {
     const sluice = await start();
     sluice.signal("SIGHUP");
-    await sluice.waitFor(/not supported yet/);
+    await sluice.waitFor(/the configuration was read again/);
     await forwards();
     expect(await sluice.stop()).toBe(0);
+    expect(await readMachine(lab)).toEqual(before);
   });
 });
 
