@@ -56,7 +56,7 @@ function sluice(name: string, title: string, about: string, uplink: { probe?: ob
       return {
         states: async () => {
           const { uplinks } = await requestJson<StatusReport>(daemon.socket, "/status");
-          return Object.fromEntries(uplinks.map((report) => [report.name, report.state]));
+          return Object.fromEntries(uplinks.map(({ name, state, reason }) => [name, { state, reason }]));
         },
         holdings: () => sluiceHoldings(lab, daemon),
         sluice: daemon,
@@ -85,6 +85,7 @@ export function sluiceConfig(lab: Lab, uplink: { probe?: object }, wishes: Wishe
       };
     }),
     ...(wishes.policy === undefined ? {} : { balance: { policy: wishes.policy } }),
+    ...(wishes.closedSeconds === undefined ? {} : { nat: { timeouts: { tcpTransitory: `${wishes.closedSeconds}s` } } }),
   };
 }
 
@@ -113,10 +114,16 @@ async function kernelHoldings(lab: Lab): Promise<Record<string, number>> {
   return { flows: Number(count.stdout), ...(await kernelRules(lab)) };
 }
 
-async function startKernel(lab: Lab, { rateMbit }: Wishes): Promise<RunningContender> {
+const closedStates = ["time_wait", "close", "last_ack", "fin_wait", "close_wait", "syn_sent", "syn_recv"];
+
+async function startKernel(lab: Lab, { rateMbit, closedSeconds }: Wishes): Promise<RunningContender> {
   await lab.masquerade("on");
   await lab.multipath(rateMbit === undefined ? "1:1" : `${rateMbit.isp1 ?? 1}:${rateMbit.isp2 ?? 1}`);
   await lab.exec("router", ["sysctl", "-qw", "net.ipv4.fib_multipath_use_neigh=1"]);
+  if (closedSeconds !== undefined) {
+    const timeouts = closedStates.map((state) => `net.netfilter.nf_conntrack_tcp_timeout_${state}=${closedSeconds}`);
+    await lab.exec("router", ["sysctl", "-qw", ...timeouts]);
+  }
   return {
     states: async () => null,
     holdings: () => kernelHoldings(lab),
@@ -135,7 +142,11 @@ async function startPingAndMark(lab: Lab): Promise<RunningContender> {
   const running = lab.spawn("router", [pingAndMark, stateFile, server]);
   const states = async () => {
     const lines = readFileSync(stateFile, "utf8").trim().split("\n");
-    return Object.fromEntries(lines.map((line) => line.split(" ") as [string, string]));
+    return Object.fromEntries(
+      lines
+        .map((line) => line.split(" ") as [string, string])
+        .map(([uplink, state]) => [uplink, { state, reason: "" }]),
+    );
   };
   const deadline = Date.now() + 5_000;
   for (;;) {

@@ -128,8 +128,8 @@ async function watch(
   const last = new Map<string, string>();
   const sent = new Map(counters.map((counter) => [counter.isp, sentBytes(counter)]));
   for (let turn = 1; now() < seconds; turn++) {
-    for (const [uplink, state] of Object.entries((await contender.states()) ?? {})) {
-      if (last.get(uplink) !== state) states.push({ at: now(), uplink, state });
+    for (const [uplink, { state, reason }] of Object.entries((await contender.states()) ?? {})) {
+      if (last.get(uplink) !== state) states.push({ at: now(), uplink, state, reason });
       last.set(uplink, state);
     }
     if (turn % 2 === 0) {

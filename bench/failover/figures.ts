@@ -28,10 +28,28 @@ export function percentConnectedWithin(connections: readonly Connection[], ms: n
   return (100 * quick) / connections.length;
 }
 
-/** How long after `from` connections still began that failed or needed more than one retransmission; 0: none did. */
+const sliceSeconds = 0.5;
+/** Single ones have other reasons: a port that is used again while the kernel still knows the connection that had it. */
+const notedShare = 0.05;
+
+/** How long after `from` new connections failed or needed more than one retransmission: the end of the last half second in which 5 % did. */
 export function troubleSeconds(recording: Recording, from: number, to: number): number {
   const isTrouble = ({ connectMs, answered }: Connection) => !answered || connectMs! > oneRetransmissionMs;
-  return Math.max(0, ...begunIn(recording, from, to).flatMap((it) => (isTrouble(it) ? [it.startedAt - from] : [])));
+  const last = slices(recording, from, to).findLastIndex((slice) => shareOf(slice, isTrouble) >= notedShare);
+  return (last + 1) * sliceSeconds;
+}
+
+/** [from, to) by half seconds. */
+function slices(recording: Recording, from: number, to: number): Connection[][] {
+  const count = Math.ceil((to - from) / sliceSeconds);
+  return Array.from({ length: count }, (_, index) => {
+    const begin = from + index * sliceSeconds;
+    return begunIn(recording, begin, Math.min(to, begin + sliceSeconds));
+  });
+}
+
+function shareOf(connections: readonly Connection[], fits: (connection: Connection) => boolean): number {
+  return connections.length === 0 ? 0 : connections.filter(fits).length / connections.length;
 }
 
 /** The transfers that were on an uplink at a time. */
@@ -92,10 +110,19 @@ export function stateAfter(
   return next === undefined ? null : next.at - from;
 }
 
-/** How long after `from` the first connection that went by an uplink was answered, among those begun in [from, to); null: none. */
-export function firstUseAfter(recording: Recording, uplink: Isp, from: number, to: number): number | null {
-  const first = begunIn(recording, from, to).find((connection) => connection.uplink === uplink && connection.answered);
-  return first === undefined ? null : first.startedAt - from;
+/** Why an uplink went down first in [from, to), in the contender's words; null: it did not, or gave no reason. */
+export function reasonIn(recording: Recording, uplink: Isp, from: number, to: number): string | null {
+  const change = recording.states.find(
+    (candidate) => candidate.uplink === uplink && candidate.at >= from && candidate.at < to && candidate.state !== "up",
+  );
+  return change?.reason || null;
+}
+
+/** How long after `from` new connections went by an uplink again: the beginning of the first half second before `to` in which 5 % did; null: never. */
+export function useAfter(recording: Recording, uplink: Isp, from: number, to: number): number | null {
+  const goesBy = (connection: Connection) => connection.uplink === uplink && connection.answered;
+  const first = slices(recording, from, to).findIndex((slice) => shareOf(slice, goesBy) >= notedShare);
+  return first === -1 ? null : first * sliceSeconds;
 }
 
 /** Percent of a line's rate that was used towards the router in (from, to]. */

@@ -13,8 +13,8 @@ export interface Series {
 }
 
 const width = 900;
-const panelHeight = 190;
-const headHeight = 60;
+const panelHeight = 200;
+const headHeight = 76;
 const colors: Readonly<Record<Isp, string>> = { isp1: "#c23531", isp2: "#2f6f9f", isp3: "#61a0a8" };
 
 /** Draws them one above the other with the same scales, so that they can be compared. */
@@ -34,16 +34,16 @@ export function drawThroughput(title: string, panels: readonly Series[]): string
       animation: false,
       backgroundColor: "#ffffff",
       title: [
-        { text: title, left: 10, top: 6, textStyle: { fontSize: 15 } },
+        { text: `${title}: Mbit/s by line`, left: 10, top: 6, textStyle: { fontSize: 15 } },
         ...panels.map((panel, index) => ({
           text: panel.title,
           left: 60,
-          top: topOf(index) - 24,
+          top: topOf(index) - 40,
           textStyle: { fontSize: 12 },
         })),
       ],
       legend: { data: ["isp1", "isp2"], right: 20, top: 8 },
-      grid: panels.map((_, index) => ({ left: 60, right: 30, top: topOf(index), height: panelHeight - 70 })),
+      grid: panels.map((_, index) => ({ left: 60, right: 30, top: topOf(index), height: panelHeight - 76 })),
       xAxis: panels.map(({ seconds }, index) => ({
         gridIndex: index,
         type: "value",
@@ -55,8 +55,8 @@ export function drawThroughput(title: string, panels: readonly Series[]): string
       yAxis: panels.map((_, index) => ({
         gridIndex: index,
         type: "value",
-        max: Math.ceil(top / 10) * 10,
-        name: index === 0 ? "Mbit/s" : "",
+        max: Math.ceil(top / 20) * 20,
+        interval: 20,
       })),
       series: panels.flatMap(seriesOf),
     });

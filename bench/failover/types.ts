@@ -14,7 +14,9 @@ export interface Wishes {
   readonly policy?: "weighted-hash" | "least-busy" | "lowest-latency";
   /** Mbit/s each way, by uplink. */
   readonly rateMbit?: Readonly<Partial<Record<Isp, number>>>;
-  /** Keys of an uplink's configuration on top. */
+  /** How long a closed connection is remembered. */
+  readonly closedSeconds?: number;
+  /** Keys of an uplink's configuration on top, for sluice. */
   readonly uplink?: object;
 }
 
@@ -26,9 +28,16 @@ export interface Contender {
   start(lab: Lab, wishes: Wishes): Promise<RunningContender>;
 }
 
+export interface Opinion {
+  /** "up" or something else. */
+  readonly state: string;
+  /** Empty when it gives none. */
+  readonly reason: string;
+}
+
 export interface RunningContender {
-  /** What it thinks of its uplinks: "up" or something else. Null: it has no opinion to ask for. */
-  states(): Promise<Readonly<Record<string, string>> | null>;
+  /** What it thinks of its uplinks. Null: it has no opinion to ask for. */
+  states(): Promise<Readonly<Record<string, Opinion>> | null>;
   /** What it holds at the moment, for leaks. */
   holdings(): Promise<Readonly<Record<string, number>>>;
   /** Null when it is not sluice. */
@@ -65,7 +74,7 @@ export interface Recording {
   /** What the transfers received in the tenth of a second before `at`, by uplink and by transfer. */
   readonly received: readonly { readonly at: number; readonly bytes: ReadonlyMap<number, number> }[];
   /** Every change of what the contender says of an uplink, the first at 0. */
-  readonly states: readonly { readonly at: number; readonly uplink: string; readonly state: string }[];
+  readonly states: readonly (Opinion & { readonly at: number; readonly uplink: string })[];
   /** What crossed each provider's link towards the router since the sample before, in bytes. */
   readonly line: readonly { readonly at: number; readonly bytes: Readonly<Partial<Record<Isp, number>>> }[];
 }

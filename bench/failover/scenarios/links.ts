@@ -2,7 +2,7 @@
 
 import type { Lab } from "../../../test/support/lab.ts";
 import { record } from "../experiment.ts";
-import { begunIn, endedIn, firstUseAfter, momentOf, rateChangePercent, transfersOn, unconnected } from "../figures.ts";
+import { begunIn, endedIn, momentOf, rateChangePercent, transfersOn, unconnected, useAfter } from "../figures.ts";
 import type { Figure, Row, RunContext, Scenario } from "../types.ts";
 import { atLeast, atMost } from "./promises.ts";
 
@@ -126,7 +126,7 @@ async function run(context: RunContext) {
     figures[`${name} lost`] = endedIn(others, away, end);
     figures[`${name} rate`] = rateChangePercent(recording, others, firstAt, away, back);
     figures[`${name} unconnected`] = unconnected(begunIn(recording, away, end));
-    figures[`${name} used`] = firstUseAfter(recording, "isp1", back, end);
+    figures[`${name} used`] = useAfter(recording, "isp1", back, end);
   }
   return { figures, recording };
 }

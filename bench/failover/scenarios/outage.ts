@@ -7,16 +7,17 @@ import {
   allEndedAfter,
   begunIn,
   endedIn,
-  firstUseAfter,
   momentOf,
   oneRetransmissionMs,
   percentConnectedWithin,
   rateChangePercent,
+  reasonIn,
   stateAfter,
   transfersOn,
   troubleSeconds,
   unanswered,
   unconnected,
+  useAfter,
 } from "../figures.ts";
 import type { Figure, Row, RunContext, Scenario } from "../types.ts";
 import { atLeast, atMost, everyone } from "./promises.ts";
@@ -35,6 +36,7 @@ const rows: readonly Row[] = [
   { name: "lost", title: "transfers on the other line that ended", unit: "", target: "0", keeps: atMost(0) },
   { name: "rate", title: "their rate, against before", unit: "%", target: "≥ -10 %", keeps: atLeast(-10) },
   { name: "down", title: "the state shows down after", unit: "s", target: "≤ 1 s; without probes 3 s" },
+  { name: "reason", title: "… because of", unit: "", target: "" },
   { name: "up", title: "the state shows up again after", unit: "s", target: "" },
   { name: "used", title: "new connections use it again after", unit: "s", target: "" },
 ];
@@ -111,8 +113,9 @@ async function run(context: RunContext, impairment: Impairment) {
     lost: endedIn(others, death, seconds),
     rate: rateChangePercent(recording, others, death, death, life),
     down: stateAfter(recording, victim, (state) => state !== "up", death, life),
+    reason: reasonIn(recording, victim, death, life),
     up: stateAfter(recording, victim, (state) => state === "up", life, seconds),
-    used: firstUseAfter(recording, victim, life, seconds),
+    used: useAfter(recording, victim, life, seconds),
   };
   return { figures, recording };
 }

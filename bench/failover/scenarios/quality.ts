@@ -2,7 +2,7 @@
 
 import { type Impairment, impair } from "../../../test/support/impairment.ts";
 import { record } from "../experiment.ts";
-import { firstUseAfter, momentOf, stateAfter } from "../figures.ts";
+import { momentOf, reasonIn, stateAfter, useAfter } from "../figures.ts";
 import type { Row, RunContext, Scenario } from "../types.ts";
 import { atMost } from "./promises.ts";
 
@@ -17,6 +17,7 @@ const rows: readonly Row[] = [
     target: "at all",
     keeps: (figure) => figure !== null,
   },
+  { name: "reason", title: "… because of", unit: "", target: "" },
   {
     name: "up",
     title: "the state shows up again after",
@@ -77,8 +78,9 @@ async function run(context: RunContext, bearable: Impairment, bad: Impairment) {
     figures: {
       early: stateAfter(recording, victim, isDown, worse, badFrom) === null ? 0 : 1,
       down: stateAfter(recording, victim, isDown, badFrom, well),
+      reason: reasonIn(recording, victim, badFrom, well),
       up: stateAfter(recording, victim, (state) => state === "up", well, seconds),
-      used: firstUseAfter(recording, victim, well, seconds),
+      used: useAfter(recording, victim, well, seconds),
     },
     recording,
   };
