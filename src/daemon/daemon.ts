@@ -119,7 +119,9 @@ export class Daemon {
 
   /** Reads the configuration again. */
   reload(): Promise<ReloadReport> {
-    const report = this.#reloading.then(() => reload(this.#config, (next) => this.#apply(next)));
+    const { log } = this.#parts;
+    const apply = (next: Config) => this.#apply(next);
+    const report = this.#reloading.then(() => reload(this.#config, apply, (doubt) => log.warn(doubt)));
     this.#reloading = report.catch(() => {});
     return report;
   }

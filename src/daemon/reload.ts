@@ -3,7 +3,7 @@
  * nothing. What the workers' memory and programs were laid out for at the start can't change, and is refused by name.
  */
 import { loadConfig } from "../control/config.ts";
-import { ConfigError, formatProblem } from "../control/config-problem.ts";
+import { ConfigError, formatProblem, type Problem } from "../control/config-problem.ts";
 import { checkSystem } from "../control/config-system.ts";
 import type { Config, UplinkConfig } from "../control/config-types.ts";
 import type { ReloadReport } from "../control/report.ts";
@@ -12,13 +12,18 @@ import { isVacant, reseat } from "../control/uplink-seats.ts";
 /** Sections that hold until the next start. The control socket may have been given on the command line: it is not compared. */
 const fixed = ["tun", "steer", "nat", "forwards", "limits", "workers", "io", "failMode"] as const;
 
-/** `apply` puts a configuration into effect whose uplinks have places. */
-export async function reload(current: Config, apply: (next: Config) => Promise<void>): Promise<ReloadReport> {
+/** `apply` puts a configuration into effect whose uplinks have places; `warn` is told what is doubtful in it. */
+export async function reload(
+  current: Config,
+  apply: (next: Config) => Promise<void>,
+  warn: (problem: string) => void,
+): Promise<ReloadReport> {
   let next: Config;
+  let doubts: Problem[];
   try {
     const loaded = loadConfig(current.file);
-    const problems = [...loaded.warnings, ...(await checkSystem(loaded, true))];
-    if (problems.some(({ severity }) => severity === "error")) throw new ConfigError(current.file, problems);
+    doubts = [...loaded.warnings, ...(await checkSystem(loaded, true))];
+    if (doubts.some(({ severity }) => severity === "error")) throw new ConfigError(current.file, doubts);
     next = reseat(current, { ...loaded.config, control: current.control });
   } catch (error) {
     return { changed: [], problems: problemsOf(error) };
@@ -29,6 +34,7 @@ export async function reload(current: Config, apply: (next: Config) => Promise<v
     return { changed: [], problems };
   }
   const changed = differences(current, next);
+  for (const doubt of doubts) warn(formatProblem(current.file, doubt));
   await apply(next);
   return { changed, problems: [] };
 }
