@@ -5,7 +5,8 @@
  * Taken: IPv4 addressed to this machine's link address, without a VLAN tag of its own (a tagged packet
  * belongs to another interface on the same wire), that is
  * - TCP or UDP to a port of the NAT range or a forwarded one,
- * - ICMP, whose errors concern our flows,
+ * - ICMP, whose errors concern our flows, but no echo reply whose identifier is not in the NAT range: such a question was
+ *   the machine's own, and its answer would be counted as something that nobody had asked for,
  * - protocols without ports, which are translated by their addresses alone,
  * - a fragment of one of these: later fragments carry no port.
  *
@@ -15,8 +16,9 @@
  */
 
 import { type Prefix6, prefixMasks } from "../tables/prefix6.ts";
+import { icmp, icmpType } from "../wire/icmp.ts";
 import { icmpv6Type } from "../wire/icmpv6.ts";
-import { fragmentOffsetMask, moreFragments, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
+import { fragmentOffsetMask, moreFragments, protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { ipv6, ipv6HeaderBytes, protocolIcmpv6 } from "../wire/ipv6.ts";
 import { ancillary, assembleClassic, type ClassicInstruction, classic, type Label } from "./bpf.ts";
 
@@ -66,6 +68,16 @@ export function receiveFilter(options: ReceiveFilterOptions): Uint8Array {
     classic.loadByte(ipAt + 9),
     classic.jumpIfEqual(protocolTcp, "ports"),
     classic.jumpIfEqual(protocolUdp, "ports"),
+    classic.jumpUnlessEqual(protocolIcmp, "take"),
+    classic.loadHalf(ipAt + 6),
+    classic.jumpIfAnyBit(fragmentMask, "take"),
+    classic.indexFromHeaderLength(ipAt),
+    classic.loadByteAtIndex(ipAt + icmp.type),
+    classic.jumpUnlessEqual(icmpType.echoReply, "take"),
+    classic.loadHalfAtIndex(ipAt + icmp.identifier),
+    classic.jumpIfBelow(firstPort, "leave"),
+    classic.jumpIfAbove(lastPort, "leave"),
+    "take:",
     classic.return(-1),
 
     ...version6(options),
@@ -94,7 +106,8 @@ export function receiveFilter(options: ReceiveFilterOptions): Uint8Array {
   ]);
 }
 
-function version6({ ipAt, destinations, destinations6 = [], prefix6 }: ReceiveFilterOptions): Line[] {
+function version6(options: ReceiveFilterOptions): Line[] {
+  const { ipAt, firstPort, lastPort, destinations, destinations6 = [], prefix6 } = options;
   const destinationAt = ipAt + ipv6.destination;
   return [
     "version 6:",
@@ -113,8 +126,14 @@ function version6({ ipAt, destinations, destinations6 = [], prefix6 }: ReceiveFi
     classic.loadByte(ipAt + ipv6HeaderBytes),
     // Echo is taken, and so are errors; between the two there is nothing to forward.
     classic.jumpIfAbove(icmpv6Type.echoReply, "leave"),
-    classic.jumpIfAbove(icmpv6Type.echo - 1, "take 6"),
+    classic.jumpIfAbove(icmpv6Type.echo - 1, "echo 6"),
     classic.jumpIfAbove(icmpv6Type.parameterProblem, "leave"),
+    classic.return(-1),
+    "echo 6:",
+    classic.jumpIfEqual(icmpv6Type.echo, "take 6"),
+    classic.loadHalf(ipAt + ipv6HeaderBytes + icmp.identifier),
+    classic.jumpIfBelow(firstPort, "leave"),
+    classic.jumpIfAbove(lastPort, "leave"),
     "take 6:",
     classic.return(-1),
   ];

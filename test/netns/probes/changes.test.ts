@@ -46,6 +46,7 @@ describe("a prober every 50 ms", () => {
     expect(await prober.descriptors()).toBeLessThanOrEqual(before + 2 * targets.length);
     const after = await prober.stop();
     expect(after).toBeLessThanOrEqual(before);
+    expect((await sluice.status()).drops, "answers that the translator saw").toEqual({});
     expect((await router("ss --no-header --tcp state time-wait dst 192.0.2.10")).stdout, "in TIME_WAIT").toBe("");
   });
 
