@@ -2,12 +2,17 @@
 
 import { requestJson } from "../../../src/control/client.ts";
 import type { FlowReport, StatusReport } from "../../../src/control/report.ts";
-import type { Lab } from "../../support/lab.ts";
+import { type Lab, uplinkInterface } from "../../support/lab.ts";
 import { labConfig, Sluice, type SluiceOptions } from "../../support/sluice.ts";
 
 /** Every uplink of the lab; `more` replaces whole keys. */
 export function smallConfig(lab: Lab, more: object = {}): object {
   return labConfig(lab, { limits: { flows: 65_536 }, ...more });
+}
+
+/** The lab's uplinks, against which no fall is held: they get connections again as soon as they are back. */
+export function unheldUplinks(lab: Lab, more: object = {}): object[] {
+  return lab.isps.map((name) => ({ name, interface: uplinkInterface[name], holdDown: "0s", ...more }));
 }
 
 /** Starts `sluice up` and returns when it forwards; throws with its output when it does not get there. */

@@ -4,7 +4,7 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Lab, openLab } from "../../support/lab.ts";
-import { flowsOf, smallConfig, startSluice, statusOf } from "./daemon.ts";
+import { flowsOf, smallConfig, startSluice, statusOf, unheldUplinks } from "./daemon.ts";
 import { connectTimes, kinds, serve } from "./load.ts";
 import { leftOver, type Machine, readMachine } from "./machine.ts";
 import { until } from "./until.ts";
@@ -39,7 +39,7 @@ it("many starts and stops leave the machine as it was", async ({ annotate }) => 
 });
 
 it("a daemon whose interfaces and children come and go, and that is asked all the time, holds what it held", async () => {
-  const sluice = await startSluice(lab, smallConfig(lab, { workers: 2 }));
+  const sluice = await startSluice(lab, smallConfig(lab, { workers: 2, uplinks: unheldUplinks(lab) }));
   await statusOf(sluice);
   const descriptors = () => readdirSync(`/proc/${sluice.pid}/fd`).length;
   const held = descriptors();

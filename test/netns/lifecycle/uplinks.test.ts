@@ -9,7 +9,7 @@ import { type Isp, type Lab, openLab, uplinkInterface } from "../../support/lab.
 import { Sluice } from "../../support/sluice.ts";
 import type { Sniffer } from "../../support/sniffer.ts";
 import { gatewayAddress, uplinkAddress } from "../../support/topology.ts";
-import { flowsOf, logOf, smallConfig, startSluice, statusOf } from "./daemon.ts";
+import { flowsOf, logOf, smallConfig, startSluice, statusOf, unheldUplinks } from "./daemon.ts";
 import { Connections, connectTimes, kinds, Stream, serve } from "./load.ts";
 import { until } from "./until.ts";
 
@@ -53,13 +53,8 @@ describe.each([
       await lab.exec("router", ["sysctl", "-qw", ...words]);
     }
     sniffer = await lab.sniff();
-    // No fall is held against it, and its flows wait for it: what else becomes of both is tested elsewhere.
-    const uplinks = lab.isps.map((name) => ({
-      name,
-      interface: uplinkInterface[name],
-      holdDown: "0s",
-      onDown: "keep",
-    }));
+    // Its flows wait for it: what else may become of them is tested elsewhere.
+    const uplinks = unheldUplinks(lab, { onDown: "keep" });
     sluice = await startSluice(lab, smallConfig(lab, { workers, uplinks }));
     while (!(other in streams && victim in streams)) {
       const stream = new Stream(lab);
