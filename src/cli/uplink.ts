@@ -24,7 +24,7 @@ none is left, and shows how many are. Exit code 1 when the time is over first; t
 
 Examples:
   sluice uplink drain isp1
-  sluice uplink drain isp1 --timeout 5m || sluice uplink disable isp1`,
+  sluice uplink drain isp1 --timeout 10m || sluice uplink disable isp1`,
   disable: `
 New connections take the other uplinks, and those that live are reset at once: \`drain\` lets them go on.
 
