@@ -39,7 +39,7 @@ export interface Line {
 /** Opens the flows of one family: see admission.ts. */
 export interface Opener {
   /** The group of uplinks that the last flow was of; 0: the balance over all of them. */
-  readonly group?: number;
+  readonly group: number;
   openOutbound(rows: Int32Array, p: number, avoid: number, nowMs: number): number;
 }
 
@@ -70,7 +70,7 @@ export class Rescue {
   /** Opens the flow of a packet from the inside, or returns minus the verdict. */
   open(rows: Int32Array, p: number, nowMs: number): number {
     const flow = this.#opener.openOutbound(rows, p, -1, nowMs);
-    if (flow > 0) this.#answers.asked(flow, !this.#opener.group, nowMs);
+    if (flow > 0) this.#answers.asked(flow, this.#opener.group === 0, nowMs);
     return flow;
   }
 
@@ -140,7 +140,7 @@ export class Rescue {
       return flow;
     }
     if (isThere) this.#conntrack.close(flow);
-    this.#answers.asked(moved, !this.#opener.group, nowMs);
+    this.#answers.asked(moved, this.#opener.group === 0, nowMs);
     if (!isElsewhere) return moved;
     setMovedFrom(words, moved, uplink);
     this.#answers.rescued(uplink);
