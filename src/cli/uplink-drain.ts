@@ -22,11 +22,13 @@ export async function waitUntilEmpty(
     for (;;) {
       const uplink = await look(socket, name);
       show.change(uplink);
-      if (uplink.flows === 0) return;
+      if (uplink.openFlows === 0) return;
       if (uplink.state === "up") throw failed(`${name} gets connections again: it is no longer draining`);
       const leftMs = deadline - performance.now();
       if (leftMs <= 0)
-        throw failed(`${name} still has ${uplink.flows} flows after ${formatDurationMs(timeoutMs)}; ${goesOn(name)}`);
+        throw failed(
+          `${name} still has ${uplink.openFlows} flows after ${formatDurationMs(timeoutMs)}; ${goesOn(name)}`,
+        );
       await interrupt.orAfter(Math.min(periodMs, leftMs));
       if (interrupt.came()) throw failed(`interrupted; ${goesOn(name)}`);
     }
@@ -55,7 +57,7 @@ function showLine(describe: (uplink: UplinkReport) => string) {
   let last = "";
   return {
     change(uplink: UplinkReport): void {
-      const now = `${uplink.state} ${uplink.flows}`;
+      const now = `${uplink.state} ${uplink.openFlows}`;
       if (now !== last) console.log(describe(uplink));
       last = now;
     },

@@ -28,7 +28,7 @@ export function describeUplink(uplink: UplinkReport): string {
   return `${uplink.name} is ${state}${details(uplink)}`;
 }
 
-function details({ state, weight, reason, flows }: UplinkReport): string {
+function details({ state, weight, reason, openFlows: flows }: UplinkReport): string {
   switch (state) {
     case "up":
       return `, weight ${weight}${reason === "" ? "" : ` (${reason})`}`;

@@ -21,6 +21,8 @@ export interface UplinkReport {
   lossRatio: number | null;
   jitterMs: number | null;
   flows: number;
+  /** Of the flows those whose connection is not over. */
+  openFlows: number;
   txBytes: number;
   rxBytes: number;
   txPackets: number;

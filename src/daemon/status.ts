@@ -63,7 +63,7 @@ export function uplinkReport(line: Line, place: number, totals: Totals): UplinkR
   const { name, weight, tier } = line.config;
   const { snapshot, standing, health, orders } = line;
   const { ipv6 } = snapshot;
-  const { flows, txBytes, rxBytes, txPackets, rxPackets } = totals.uplink(place);
+  const { flows, over, txBytes, rxBytes, txPackets, rxPackets } = totals.uplink(place);
   return {
     name,
     interface: snapshot.interface,
@@ -79,6 +79,7 @@ export function uplinkReport(line: Line, place: number, totals: Totals): UplinkR
     lossRatio: health.lossRatio,
     jitterMs: health.jitterMs,
     flows,
+    openFlows: flows - over,
     txBytes,
     rxBytes,
     txPackets,

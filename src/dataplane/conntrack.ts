@@ -232,6 +232,7 @@ export class Conntrack {
     if (after === before && !isOver(after)) return verdict.forward;
     words[at] = (words[at]! & ~stateMask) | after;
     if (isOver(after)) {
+      if (!isOver(before)) this.#countOver(flow, 1);
       this.#retire(flow);
       return verdict.forward;
     }
@@ -270,6 +271,7 @@ export class Conntrack {
     words[row + flowWord.state] = (words[row + flowWord.state]! & ~stateMask) | tcpState.closed | flowFlag.cutOff;
     words[row + flowWord.lastSeen] = nowMs | 0;
     this.hideMapping(flow);
+    this.#countOver(flow, 1);
     this.#retire(flow);
   }
 
@@ -297,6 +299,7 @@ export class Conntrack {
     const mapping = words[row + flowWord.mapping]!;
     const remote = words[row + flowWord.remote]!;
     const inside = words[row + flowWord.inside]!;
+    if (isOver(stateOf(words, flow))) this.#countOver(flow, -1);
     this.#ageing.remove(flow);
     this.#releaseHost(flow);
     this.flows.close(flow);
@@ -528,6 +531,7 @@ export class Conntrack {
     const words = this.flows.words;
     const row = flow * flowWords;
     words[row + flowWord.host] = this.#hosts.add(words[row + flowWord.inside]!, 0);
+    this.#countOver(flow, -1);
   }
 
   /** Puts a flow among those that give way. One of a host that is not counted stays where it is. */
@@ -557,6 +561,11 @@ export class Conntrack {
     const host = words[row + flowWord.host]!;
     if (host !== 0) this.#hosts.release(host);
     words[row + flowWord.host] = 0;
+  }
+
+  #countOver(flow: number, change: number): void {
+    const uplink = this.flows.words[flow * flowWords + flowWord.outside]! & 0xff;
+    this.#counters[uplinkCounterAt(uplink, uplinkCounter.over)]! += change;
   }
 
   #count(protocol: number, uplink: number, change: number): void {

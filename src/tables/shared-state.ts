@@ -78,6 +78,8 @@ export const uplinkCounter = {
   answeredElsewhere: 9,
   /** Flows cut off because the uplink died or was taken out. */
   cut: 10,
+  /** Of the flows those whose connection is over: rows that wait to be used again. */
+  over: 11,
 } as const;
 const uplinkCounters = 16;
 const counterBlock = counter.uplinks + maxUplinks * uplinkCounters;

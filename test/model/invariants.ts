@@ -1,6 +1,7 @@
 /** What the headers of conntrack.ts, flow-table.ts and mapping-table.ts promise at any moment, checked by walking everything. */
 import assert from "node:assert/strict";
 import type { Conntrack } from "../../src/dataplane/conntrack.ts";
+import { isOver } from "../../src/dataplane/tcp-state.ts";
 import { isName } from "../../src/tables/address-book.ts";
 import { flowWord, flowWords } from "../../src/tables/flow-table.ts";
 import { counter, uplinkCounter, uplinkCounterAt } from "../../src/tables/shared-state.ts";
@@ -16,9 +17,11 @@ export interface OpenFlow {
   protocol: number;
   uplink: number;
   mapping: number;
+  isOver: boolean;
 }
 
-export function openFlows({ flows }: Conntrack): OpenFlow[] {
+export function openFlows(conntrack: Conntrack): OpenFlow[] {
+  const { flows } = conntrack;
   const open: OpenFlow[] = [];
   for (let flow = 1; flow < flows.end; flow++) {
     if (!flows.isOpen(flow)) continue;
@@ -34,6 +37,7 @@ export function openFlows({ flows }: Conntrack): OpenFlow[] {
       protocol: (word(flowWord.outside) >>> 8) & 0xff,
       uplink: word(flowWord.outside) & 0xff,
       mapping: word(flowWord.mapping),
+      isOver: isOver(conntrack.state(flow)),
     });
   }
   return open;
@@ -112,6 +116,7 @@ function checkGauges(open: readonly OpenFlow[], mappings: number, counters: Floa
     other: counters[counter.flowsOther],
     mappings: counters[counter.mappings],
     uplinks: uplinks.map((uplink) => counters[uplinkCounterAt(uplink, uplinkCounter.flows)]),
+    over: uplinks.map((uplink) => counters[uplinkCounterAt(uplink, uplinkCounter.over)]),
   };
   assert.deepEqual(shown, {
     tcp: count(({ protocol }) => protocol === 6),
@@ -120,5 +125,6 @@ function checkGauges(open: readonly OpenFlow[], mappings: number, counters: Floa
     other: count(({ protocol }) => protocol !== 6 && protocol !== 17 && protocol !== 1),
     mappings,
     uplinks: uplinks.map((uplink) => count((flow) => flow.uplink === uplink)),
+    over: uplinks.map((uplink) => count((flow) => flow.uplink === uplink && flow.isOver)),
   });
 }

@@ -19,6 +19,7 @@ export function sampleUplink(more: Partial<UplinkReport> = {}): UplinkReport {
     lossRatio: null,
     jitterMs: null,
     flows: 30,
+    openFlows: 30,
     txBytes: 1_500_000,
     rxBytes: 2_340_000_000,
     txPackets: 15_000,

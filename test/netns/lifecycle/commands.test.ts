@@ -47,6 +47,7 @@ describe.each([1, 2])("of a daemon with %i workers", (workers) => {
       jitterMs: null,
       degraded: false,
       flows: number,
+      openFlows: number,
       txBytes: number,
       rxBytes: number,
       txPackets: number,

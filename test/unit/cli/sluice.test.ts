@@ -246,15 +246,16 @@ describe("uplink drain --wait", () => {
   function drainingBy(counts: number[], more: Partial<UplinkReport> = {}): Promise<string> {
     let looks = -1;
     const isp1 = () => {
-      const flows = counts[Math.min(looks++, counts.length - 1)]!;
-      return sampleUplink({ state: "draining", reason: "drained by the operator", flows, ...more });
+      const openFlows = counts[Math.min(looks++, counts.length - 1)]!;
+      // What is over waits for its time-out: nobody waits for that.
+      return sampleUplink({ state: "draining", reason: "drained by the operator", flows: 99, openFlows, ...more });
     };
     return daemonWith({
       // Before, it is only asked for its uplinks' names.
       status: () => sampleStatus(looks < 0 ? {} : { uplinks: [isp1(), sampleUplink({ name: "isp2" })] }),
       drain: async () => {
         looks = 0;
-        return sampleUplink({ state: "draining", flows: 12 });
+        return sampleUplink({ state: "draining", flows: 99, openFlows: 12 });
       },
     });
   }
@@ -295,7 +296,7 @@ describe("uplink drain --wait", () => {
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line));
-    expect(reports.map(({ name, flows }) => [name, flows])).toEqual([
+    expect(reports.map(({ name, openFlows }) => [name, openFlows])).toEqual([
       ["isp1", 2],
       ["isp1", 0],
     ]);
