@@ -16,9 +16,10 @@ export const webSizes: FlowSizes = (random) =>
 export const greedySizes: FlowSizes = (random) => 25e6 * exponential(random);
 
 /** As it comes out of very many: the tail makes a smaller sample useless. */
-export function meanBytes(sizes: FlowSizes): number {
+export const meanWebBytes = meanOf(webSizes, 2_000_000);
+
+function meanOf(sizes: FlowSizes, count: number): number {
   const random = randomFrom(7);
-  const count = 2_000_000;
   let sum = 0;
   for (let i = 0; i < count; i++) sum += sizes(random);
   return sum / count;

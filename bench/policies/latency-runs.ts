@@ -9,7 +9,7 @@ export interface LatencyCase {
   /** Of the line that is nearer, and of the other. */
   readonly nearMs: number;
   readonly farMs: number;
-  /** Of the standard deviation of a handshake's time, which is lognormal above the line's own. */
+  /** A handshake takes the line's own time multiplied by e to the power of this and the absolute value of a normal number. */
   readonly noiseRatio: number;
   readonly perSecond: number;
   /** Whether the hash sends all connections of a destination one way, as `key: destination` does. */
@@ -20,9 +20,23 @@ export interface LatencyCase {
 
 export const latencyCases: readonly LatencyCase[] = [
   { name: "10 and 30 ms", nearMs: 10, farMs: 30, noiseRatio: 0.1, perSecond: 1, byDestination: false },
-  { name: "10 and 30 ms, noisy", nearMs: 10, farMs: 30, noiseRatio: 1, perSecond: 1, byDestination: false },
+  {
+    name: "10 and 30 ms, noisy: twice as long in the median",
+    nearMs: 10,
+    farMs: 30,
+    noiseRatio: 1,
+    perSecond: 1,
+    byDestination: false,
+  },
   { name: "20 and 25 ms", nearMs: 20, farMs: 25, noiseRatio: 0.1, perSecond: 1, byDestination: false },
-  { name: "20 and 25 ms, noisy", nearMs: 20, farMs: 25, noiseRatio: 0.5, perSecond: 1, byDestination: false },
+  {
+    name: "20 and 25 ms, noisy: 1.4 times as long",
+    nearMs: 20,
+    farMs: 25,
+    noiseRatio: 0.5,
+    perSecond: 1,
+    byDestination: false,
+  },
   { name: "10 and 30 ms, 20 a second", nearMs: 10, farMs: 30, noiseRatio: 0.1, perSecond: 20, byDestination: false },
   {
     name: "10 and 30 ms, `key: destination`",

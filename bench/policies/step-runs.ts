@@ -1,6 +1,6 @@
 /** How the policies that adjust themselves answer to a step: a line that fills up, and a tier that overflows. */
 
-import { meanBytes, webSizes } from "./flow-sizes.ts";
+import { meanWebBytes, webSizes } from "./flow-sizes.ts";
 import { balance, line, mega } from "./lines.ts";
 import { type Outcome, simulate } from "./simulate.ts";
 
@@ -11,7 +11,7 @@ const seconds = 900;
 /** Two equal lines under web traffic of 30 %; for 300 seconds something else fills four fifths of the first. */
 export function runStep(seed: number): Outcome {
   const lines = [line("isp1", 100 * mega), line("isp2", 100 * mega)];
-  const perSecond = (0.3 * 200 * mega) / 8 / meanBytes(webSizes);
+  const perSecond = (0.3 * 200 * mega) / 8 / meanWebBytes;
   const isBusy = (second: number) => second >= stepSecond && second < backSecond;
   const workload = {
     sizes: webSizes,
@@ -24,7 +24,7 @@ export function runStep(seed: number): Outcome {
 /** What overflow carries of web traffic of this much of the first line's rate, which it lets grow to 80 %. */
 export function runOverflow(loads: readonly [number, number, number], seed: number): Outcome {
   const lines = [line("dsl", 100 * mega), line("lte", 50 * mega, { tier: 2 })];
-  const perSecond = (100 * mega) / 8 / meanBytes(webSizes);
+  const perSecond = (100 * mega) / 8 / meanWebBytes;
   const workload = { sizes: webSizes, flowsPerSecond: (second: number) => perSecond * loads[phaseOf(second)]! };
   return simulate({ lines, balance: balance({ overflowRatio: 0.8 }), workload, seconds, warmUpSeconds: 60, seed });
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { randomFrom } from "../../../../bench/policies/random.ts";
 import { BlackHoleWatch } from "../../../../src/control/health/black-hole.ts";
-import { type Conditions, type Generator, randomFrom, traffic } from "./traffic.ts";
+import { type Conditions, type Generator, traffic } from "./traffic.ts";
 
 const well = { perSecond: 100, lossRatio: 0.001 };
 const seconds = 1_000;
