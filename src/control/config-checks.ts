@@ -5,6 +5,7 @@ import { checkForwards, checkNatPorts } from "./config-ports.ts";
 import type { ConfigPath } from "./config-problem.ts";
 import { checkDuration } from "./config-range.ts";
 import type { ConfigReader } from "./config-reader.ts";
+import { checkRules } from "./config-rule-checks.ts";
 import { checkUplinkUse } from "./config-uplink-checks.ts";
 import { contains, formatDurationMs, isHostAddress, parseIpv4, parseNetwork } from "./config-values.ts";
 
@@ -28,6 +29,7 @@ export function checkMeaning(reader: ConfigReader, workers: number): void {
   checkIpv6(reader);
   checkNatPorts(reader, workers);
   checkForwards(reader);
+  checkRules(reader);
   checkTimeouts(reader);
 }
 
