@@ -5,9 +5,13 @@
  * All but the ports is reconciled rather than edited: every update compares what is wanted with what
  * the kernel has and makes up the difference. One path thus covers the start, a new address, a gateway
  * that moved, a TUN that somebody set down, and routes that the kernel took away with a link.
+ *
+ * What is wanted comes from a reading that may be over when it is applied: a link goes down, and the kernel refuses its
+ * routes. So a failure counts when no newer reading has come a second later, and the same fails once more.
  */
 
 import { existsSync, writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { alone } from "./alone.ts";
 import type { Config } from "./config-types.ts";
 import {
@@ -45,6 +49,9 @@ import type { UplinkSnapshot } from "./uplink-snapshot.ts";
 /** Packets that may wait in the TUN for a worker that is busy for a moment; the kernel's default is 500. */
 const queueLength = 2000;
 const defaultMtuBytes = 1500;
+/** Longer than the watch takes to notice a change and read it, on a busy machine too. */
+const secondTryMs = 1000;
+const pollMs = 20;
 
 export interface Steering {
   /** Where the rules and tables are, for messages. */
@@ -71,6 +78,7 @@ export async function applySteering(
     entries.push(entry);
   };
   let last: Promise<void> = Promise.resolve();
+  let newest = 0;
   const inTurn = (task: () => Promise<void>) => {
     last = last.catch(() => {}).then(task);
     return last;
@@ -78,13 +86,21 @@ export async function applySteering(
   let undone = false;
   const steering: Steering = {
     slot,
-    update: (wanted, current) =>
-      inTurn(async () => {
-        // An uplink that changes while everything is undone must not bring it back.
+    update: (wanted, current) => {
+      const number = ++newest;
+      // An uplink that changes while everything is undone must not bring it back.
+      const isOver = () => undone || number !== newest;
+      return inTurn(async () => {
         if (undone) return;
-        if (!(await isTunSetUp(wanted, current))) await setUpTun(wanted, current);
-        await reconcile(wanted, current, slot);
-      }),
+        try {
+          await makeSo(wanted, current, slot);
+        } catch {
+          const secondTry = performance.now() + secondTryMs;
+          while (!isOver() && performance.now() < secondTry) await sleep(pollMs);
+          if (!isOver()) await makeSo(wanted, current, slot);
+        }
+      });
+    },
     undo: () => {
       undone = true;
       return inTurn(() => journal.undo(entries));
@@ -111,6 +127,11 @@ function ruleAndRouteEntries({ firstPriority, firstTable }: Slot): JournalEntry[
     { kind: "routes", firstTable, lastTable: firstTable + tablesPerSlot - 1 },
     { kind: "rules", firstPriority, lastPriority: firstPriority + prioritiesPerSlot - 1 },
   ];
+}
+
+async function makeSo(config: Config, uplinks: readonly UplinkSnapshot[], slot: Slot): Promise<void> {
+  if (!(await isTunSetUp(config, uplinks))) await setUpTun(config, uplinks);
+  await reconcile(config, uplinks, slot);
 }
 
 /** Size, switches and addresses, and up. All of it goes when the TUN is closed. */

@@ -39,14 +39,19 @@ export function controlConfig(more: Partial<Config> = {}): Config {
 export class Control {
   readonly process: Running;
 
-  constructor(lab: Lab, config: Config = controlConfig(), steps = ["steering", "firewall", "watch"]) {
+  constructor(
+    lab: Lab,
+    config: Config = controlConfig(),
+    steps = ["steering", "firewall", "watch"],
+    env: Record<string, string> = {},
+  ) {
     const options = JSON.stringify({ config, journal: lab.directory, steps });
-    this.process = lab.spawn("router", [process.execPath, driver, options]);
+    this.process = lab.spawn("router", [process.execPath, driver, options], env);
   }
 
   /** Starts it and waits until everything is set. */
-  static async start(lab: Lab, config?: Config, steps?: string[]): Promise<Control> {
-    const control = new Control(lab, config, steps);
+  static async start(lab: Lab, config?: Config, steps?: string[], env?: Record<string, string>): Promise<Control> {
+    const control = new Control(lab, config, steps, env);
     await control.process.waitFor(/"ready"/);
     return control;
   }

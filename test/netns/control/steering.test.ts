@@ -5,6 +5,8 @@
  *                                       └ wan1 198.51.100.2 ── isp2 198.51.100.1 ┘
  */
 
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { client1, type Lab, openLab, routerLan, server } from "../../support/lab.ts";
 import { plainUplink } from "../../support/plain-uplink.ts";
@@ -194,6 +196,30 @@ describe("while sluice runs", () => {
       async () => (await routeGet(server, "from", client1, "iif", "lan0")) === tun,
       () => "the steering rule to come back",
     );
+    await router(["ip", "link", "set", "wan1", "mtu", "1500"]);
+  });
+
+  it("tries once more when the kernel refuses a route, as it does when a link goes down meanwhile", async () => {
+    const obstacle = join(lab.directory, "obstacle");
+    const refuse = `rm ${obstacle}; echo "Error: Device for nexthop is not up." >&2; exit 2`;
+    const script = `case "$*" in *"route replace"*" dev wan1"*) [ ! -e ${obstacle} ] || { ${refuse}; };; esac`;
+    mkdirSync(join(lab.directory, "bin"));
+    writeFileSync(join(lab.directory, "bin/ip"), `#!/bin/sh\n${script}\nexec /usr/bin/ip "$@"\n`, { mode: 0o755 });
+    const env = { PATH: `${lab.directory}/bin:${process.env.PATH}` };
+    const control = await Control.start(lab, controlConfig(), undefined, env);
+    running.push(control);
+    const routes = async () =>
+      (await router(["ip", "route", "show", "table", String(control.slot.firstTable + 2)])).stdout;
+    const whole = await routes();
+    writeFileSync(obstacle, "");
+    await router(["ip", "route", "flush", "table", String(control.slot.firstTable + 2)]);
+    await router(["ip", "link", "set", "wan1", "mtu", "1400"]);
+    await until(
+      async () => (await routes()) === whole,
+      () => `the routes of isp2: ${control.process.output}`,
+    );
+    expect(existsSync(obstacle), "nothing was refused").toBe(false);
+    expect(control.events("error")).toEqual([]);
     await router(["ip", "link", "set", "wan1", "mtu", "1500"]);
   });
 
