@@ -8,6 +8,8 @@ import { counter } from "../../src/tables/shared-state.ts";
 import { checkInvariants } from "../model/invariants.ts";
 import { ACK, echo, FIN, GRE, ip, pattern, RST, SYN, tcp, udp } from "../support/packets.ts";
 import { address6Words, echo6, tcp6, udp6 } from "../support/packets6.ts";
+import { plainPolicy } from "../support/plain-policy.ts";
+import { portRule } from "../support/port-rule.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import {
   client,
@@ -407,6 +409,19 @@ describe("nothing else is touched:", () => {
     expect(rig.openFlows).toBe(2);
     expect(rig.outOne(asks(1), 0).sourcePort).toBe(kept);
     expect(rig.outOne(asks(2), 1).source).toBe(uplinkAddresses[1]);
+  });
+
+  test("flows that a rule has sent to an uplink that stands in are not displaced: they belong there", () => {
+    const rig = new Rig({ ...links, policy: { ...plainPolicy, rules: portRule(99, 3) } });
+    rig.shared.lookups[3]!.fill(0);
+    rig.shared.masks[3] = 1;
+    rig.setUplink(0, { standsIn: 1 });
+    const { sourcePort } = rig.outOne(udp({ source, destination: `${server}:99` }));
+    rig.outOne(udp({ source: `${client}:6000`, destination: `${server}:53` }));
+    rig.setUplink(0, { cutDisplaced: ++raised });
+    rig.run();
+    expect([rig.openFlows, rig.uplinkCounters(0).cut]).toEqual([1, 1]);
+    expect(rig.outOne(udp({ source, destination: `${server}:99` })).sourcePort).toBe(sourcePort);
   });
 
   test("flows that were opened after the cut stay", () => {

@@ -1,6 +1,6 @@
 /**
- * A question that nobody answers goes out by another uplink when it is repeated. The table of uplinks points to the black hole
- * first and then to the other: what the scheduler does about it is its own affair.
+ * A question that nobody answers goes out by another uplink when it is repeated. Where it is not the point, the table of uplinks
+ * points to the black hole first and then to the other.
  */
 import { describe, expect, test } from "vitest";
 import { FlowMemory, flowMemoryBytes } from "../../src/dataplane/flow-memory.ts";
@@ -9,6 +9,7 @@ import { checkInvariants } from "../model/invariants.ts";
 import { ACK, echo, fragmentsOf, pattern, RST, SYN, tcp, udp } from "../support/packets.ts";
 import { address6Words, tcp6, udp6 } from "../support/packets6.ts";
 import { plainPolicy } from "../support/plain-policy.ts";
+import { portRule } from "../support/port-rule.ts";
 import {
   client,
   client6,
@@ -139,6 +140,31 @@ describe.each(families)("over $name", (family) => {
     expect(rig.uplinkCounters(0)).toMatchObject({ asked: 1, repeated: 1, rescued: 1, answeredElsewhere: 1 });
     expect(rig.uplinkCounters(1)).toMatchObject({ asked: 1, answered: 1, repeated: 0, rescued: 0 });
     checkInvariants(rig.forwarder.conntrack, rig.shared.counters(0));
+  });
+});
+
+describe("a flow whose uplink the table goes on to name", () => {
+  test.each([
+    ["a SYN", tcp(syn)],
+    ["a datagram", udp(question)],
+  ])("moves all the same when %s is repeated", (_, packet) => {
+    const rig = open();
+    rig.outOne(packet, 0);
+    rig.pass(1000);
+    expect(sent(rig, packet)).toEqual([0, 1]);
+  });
+
+  test("stays when a rule has it go nowhere else", () => {
+    const rig = open({ policy: { ...rescuing.policy, rules: portRule(80, 5) } });
+    rig.shared.lookups[5]!.fill(0);
+    rig.shared.masks[5] = 1;
+    const { sourcePort } = rig.outOne(tcp(syn), 0);
+    for (let repeats = 0; repeats < 3; repeats++) {
+      rig.pass(1000);
+      expect(rig.outOne(tcp(syn), 0).sourcePort).toBe(sourcePort);
+    }
+    expect(rig.uplinkCounters(0)).toMatchObject({ asked: 1, repeated: 1, rescued: 0 });
+    expect(rig.left(-1)).toEqual([]);
   });
 });
 
