@@ -2,9 +2,9 @@
  * One uplink as the daemon watches it: its probes and health, what the operator ordered, and what follows. It decides when
  * the flows of a dead line are cut off: at once, after a while, or never, as configured.
  */
-import type { UplinkConfig } from "../control/config-types.ts";
+import type { Config, UplinkConfig } from "../control/config-types.ts";
 import { Health, type HealthReport } from "../control/health.ts";
-import { type ProbePath, type Prober, startProber } from "../control/probes/prober.ts";
+import { type ProbePath, type ProbeRound, type Prober, startProber } from "../control/probes/prober.ts";
 import type { Cuts } from "../control/uplink-publisher.ts";
 import { isVacant } from "../control/uplink-seats.ts";
 import type { UplinkSnapshot } from "../control/uplink-snapshot.ts";
@@ -27,16 +27,24 @@ export class Line {
   snapshot: UplinkSnapshot;
   standing: Standing;
   health: HealthReport;
+  readonly #natPorts: Config["nat"];
   readonly #onRound: () => void;
   #watch: Health;
   #prober: Prober | null = null;
   /** When it died, as long as its flows are not cut off; null: it lives, or they are. */
   #diedAtMs: number | null = null;
 
-  /** `onRound` is called after each round of probes. */
-  constructor(config: UplinkConfig, snapshot: UplinkSnapshot, onRound: () => void, nowMs: number) {
+  /** `natPorts`: what probes keep out of. `onRound` is called after each round of probes. */
+  constructor(
+    config: UplinkConfig,
+    snapshot: UplinkSnapshot,
+    natPorts: Config["nat"],
+    onRound: () => void,
+    nowMs: number,
+  ) {
     this.config = config;
     this.snapshot = snapshot;
+    this.#natPorts = natPorts;
     this.#onRound = onRound;
     this.#watch = new Health(config);
     this.#watch.linked(linkReason(snapshot) === "", linkReason(snapshot), nowMs);
@@ -48,10 +56,11 @@ export class Line {
   startProbes(): void {
     const { probe } = this.config;
     if (probe === null || this.#prober !== null) return;
-    this.#prober = startProber(pathOf(this.snapshot), probe, (round) => {
+    const onRound = (round: ProbeRound) => {
       this.#watch.probed(round, performance.now());
       this.#onRound();
-    });
+    };
+    this.#prober = startProber(pathOf(this.snapshot), probe, onRound, { natPorts: this.#natPorts });
   }
 
   stopProbes(): void {

@@ -59,7 +59,7 @@ export class UplinkControl {
     this.#policy = sharePolicy(config.balance);
     this.#nearest = this.#newNearest();
     this.lines = config.uplinks.map(
-      (uplink, place) => new Line(uplink, snapshots[place]!, () => void this.settle(), nowMs),
+      (uplink, place) => new Line(uplink, snapshots[place]!, config.nat, () => void this.settle(), nowMs),
     );
     this.#ratedAtMs = nowMs;
     this.#rated = this.lines.map((_, place) => options.totals.uplink(place));

@@ -9,6 +9,7 @@ import { type Lab, openLab, server } from "../../support/lab.ts";
 import { ifindexOf, impatient, LabProber, pathBy, patient, probe } from "../../support/prober.ts";
 import { startProgram } from "../../support/programs.ts";
 import { labConfig, type Sluice } from "../../support/sluice.ts";
+import { until } from "../../support/until.ts";
 
 let lab: Lab;
 let sluice: Sluice;
@@ -170,5 +171,19 @@ describe("a line without MAC headers", () => {
   it("needs targets, as it has no gateway", async () => {
     const [round] = await probe(lab, path, { ...patient, targets: [] }, 1);
     expect(round!.reason).toBe("no gateway is known on ppp7");
+  });
+});
+
+describe("the daemon's own probes", () => {
+  it("have identifiers outside nat.ports, wherever those are: no answer is counted as unsolicited", async () => {
+    await sluice.stop();
+    const probe = { targets: [server, "2001:db8:ff::10"], quorum: 2, interval: "50ms" };
+    const uplinks = [{ name: "isp1", interface: "wan0", probe }];
+    const wide = { uplinks, nat: { ports: "1024-65535" }, workers: 1, limits: { flows: 65_536 } };
+    sluice = await lab.sluice(labConfig(lab, wide));
+    await until("an answer to a probe", async () => ((await sluice.status()).uplinks[0]!.rttMs ?? 0) > 0);
+    const { drops, uplinks: reports } = await sluice.status();
+    expect(reports).toMatchObject([{ state: "up" }]);
+    expect(drops).toEqual({});
   });
 });
