@@ -37,6 +37,10 @@ export function seeds(): Uint8Array[] {
   const small = "uplinks:\n  - {name: a, interface: wan0}\n  - {name: b, interface: wan1, weight: 2, tier: 2}\n";
   const texts = [
     example.replaceAll(/ *#.*/g, ""),
+    example.replaceAll(/^( *)## /gm, "$1").replaceAll(/ *#.*/g, ""),
+    `${small}  - {name: c, interface: w, probe: {type: tcp, targets: ["[::1]:5", "1.2.3.4:5"], quorum: 2, latency: 1s}}\n`,
+    `${small}  - {name: c, interface: w, probe: {type: http, targets: ["http://[fe80::1]/"], timeout: 9ms}, rate: "0"}\n`,
+    `${small}hooks: {up: /a, timeout: 1ms}\nbalance: {overflow: 0.5, sticky: {by: source, timeout: 1ms}}\n`,
     small,
     `${small}tun: {name: tun1, address: 10.0.0.1/30}\nsteer: {interfaces: [lan0], local: false}\n`,
     `${small}nat: {ports: 2000-3000, mapping: address-and-port-dependent, timeouts: {udp: 30s, tcpEstablished: 2h4m}}\n`,
