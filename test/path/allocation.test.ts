@@ -15,6 +15,7 @@ import {
   tcp6,
   udp6,
 } from "../support/packets6.ts";
+import { plainPolicy } from "../support/plain-policy.ts";
 import { client, client6, Rig, type RigOptions, server, server6, uplinkAddresses, uplinkAddresses6 } from "./rig.ts";
 
 /** The headers of a packet: all that forwarding changes. */
@@ -66,17 +67,17 @@ class ReplayIO extends MemoryIO {
 }
 
 function open(flows = 256, more: RigOptions = {}): { rig: Rig; io: ReplayIO } {
-  const io = new ReplayIO({ linkHeaderBytes: [14], receiveSlots: 64, scratchSlots: 64 });
+  const io = new ReplayIO({ linkHeaderBytes: more.links ?? [14], receiveSlots: 64, scratchSlots: 64 });
   return { rig: new Rig({ io, flows, flowsPerHost: flows, ...more }), io };
 }
 
 /** Heap bytes that this many turns allocate, collected or not. */
-function allocatedBytes(rig: Rig, turns: number): number {
+function allocatedBytes(rig: Rig, turns: number, turnMs = 1): number {
   const profiler = new GCProfiler();
   profiler.start();
   let last = getHeapStatistics().used_heap_size;
   for (let turn = 0; turn < turns; turn++) {
-    rig.nowMs++;
+    rig.nowMs += turnMs;
     rig.forwarder.breath(0);
   }
   const end = getHeapStatistics().used_heap_size;
@@ -92,12 +93,12 @@ function allocatedBytes(rig: Rig, turns: number): number {
  * One round of three must be clean. The compiler works beside the test, and code that waits for it, on a busy machine for
  * longer than the warm-up, allocates numbers that its compiled form does not; what a packet allocates is there in every round.
  */
-function expectNoAllocation(rig: Rig, packetsPerTurn: number): void {
-  allocatedBytes(rig, 5000); // warms up: the compiler allocates too
+function expectNoAllocation(rig: Rig, packetsPerTurn: number, turnMs = 1): void {
+  allocatedBytes(rig, 5000, turnMs); // warms up: the compiler allocates too
   const turns = Math.ceil(1_000_000 / packetsPerTurn);
   let perPacket = Number.POSITIVE_INFINITY;
   for (let round = 0; round < 3 && !(perPacket < mostBytes); round++) {
-    perPacket = allocatedBytes(rig, turns) / (turns * packetsPerTurn);
+    perPacket = allocatedBytes(rig, turns, turnMs) / (turns * packetsPerTurn);
   }
   expect(perPacket).toBeLessThan(mostBytes);
 }
@@ -158,6 +159,35 @@ test("a million packets that open flows, end them, or are dropped", () => {
   expectNoAllocation(rig, 80);
   expect(Object.keys(rig.drops).sort()).toEqual(["tcp-no-flow", "udp-length", "unsolicited"]);
   expect(rig.counter(counter.flowsOpened)).toBeGreaterThan(200_000);
+});
+
+test("a million packets that nobody answers, whose flows move to and fro", () => {
+  const { rig, io } = open(64, { links: [14, 14], policy: { ...plainPolicy, rescue: true } });
+  for (let i = 0; i < 32; i++) {
+    rig.injectInside(tcp({ source: `${client}:${5000 + i}`, destination: `${server}:80`, flags: SYN }));
+    rig.injectInside(udp({ source: `${client}:${5000 + i}`, destination: `${server}:53` }));
+  }
+  io.record();
+  expectNoAllocation(rig, 64, 400);
+  expect(rig.uplinkCounters(0).rescued + rig.uplinkCounters(1).rescued).toBeGreaterThan(400_000);
+});
+
+test("a million packets of connections that were cut off", () => {
+  const { rig, io } = open();
+  for (let i = 0; i < 32; i++) {
+    const ends = { source: `${client}:${5000 + i}`, destination: `${server}:80` };
+    const { sourcePort } = rig.outOne(tcp({ ...ends, flags: SYN }));
+    const answer = { source: ends.destination, destination: `${uplinkAddresses[0]}:${sourcePort}` };
+    rig.inOne(tcp({ ...answer, flags: SYN | ACK, acknowledgment: 1 }));
+  }
+  rig.setUplink(0, { cutAll: 1 });
+  rig.run();
+  expect(rig.uplinkCounters(0).cut).toBe(32);
+  for (let i = 0; i < 32; i++)
+    rig.injectInside(tcp({ source: `${client}:${5000 + i}`, destination: `${server}:80`, flags: ACK }));
+  io.record();
+  expectNoAllocation(rig, 32);
+  expect(Object.keys(rig.drops)).toEqual(["cut-off"]);
 });
 
 describe.each([
