@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { requestJson } from "../../src/control/client.ts";
 import type { StatusReport } from "../../src/control/report.ts";
-import { type Lab, server } from "../../test/support/lab.ts";
+import { type Lab, server, uplinkInterface } from "../../test/support/lab.ts";
 import { labConfig, type Sluice } from "../../test/support/sluice.ts";
 import type { Contender, RunningContender, Wishes } from "./types.ts";
 
@@ -34,8 +34,14 @@ export const contenders: readonly Contender[] = [
     name: "kernel",
     title: "kernel",
     about:
-      "the kernel's multipath route (hash of addresses and ports, `fib_multipath_use_neigh=1`) and nft masquerade; weights are the lines' rates where they differ",
+      "the kernel's multipath route (hash of addresses and ports, `fib_multipath_use_neigh=1`, neighbours asked again after a second instead of up to 45) and nft masquerade; weights are the lines' rates where they differ",
     start: startKernel,
+  },
+  {
+    name: "kernel-equal",
+    title: "kernel, equal weights",
+    about: "the same, with equal weights whatever the rates",
+    start: (lab, { rateMbit: _, ...wishes }) => startKernel(lab, wishes),
   },
   {
     name: "ping-and-mark",
@@ -114,12 +120,20 @@ async function kernelHoldings(lab: Lab): Promise<Record<string, number>> {
   return { flows: Number(count.stdout), ...(await kernelRules(lab)) };
 }
 
+/** The best that it can do: by itself it would be content with a gateway's last answer for up to 45 s. */
+function neighbourSettings(lab: Lab): string[] {
+  const settings = { base_reachable_time_ms: 1000, delay_first_probe_time: 1, retrans_time_ms: 500 };
+  return lab.isps.flatMap((isp) =>
+    Object.entries(settings).map(([key, value]) => `net.ipv4.neigh.${uplinkInterface[isp]}.${key}=${value}`),
+  );
+}
+
 const closedStates = ["time_wait", "close", "last_ack", "fin_wait", "close_wait", "syn_sent", "syn_recv"];
 
 async function startKernel(lab: Lab, { rateMbit, closedSeconds }: Wishes): Promise<RunningContender> {
   await lab.masquerade("on");
   await lab.multipath(rateMbit === undefined ? "1:1" : `${rateMbit.isp1 ?? 1}:${rateMbit.isp2 ?? 1}`);
-  await lab.exec("router", ["sysctl", "-qw", "net.ipv4.fib_multipath_use_neigh=1"]);
+  await lab.exec("router", ["sysctl", "-qw", "net.ipv4.fib_multipath_use_neigh=1", ...neighbourSettings(lab)]);
   if (closedSeconds !== undefined) {
     const timeouts = closedStates.map((state) => `net.netfilter.nf_conntrack_tcp_timeout_${state}=${closedSeconds}`);
     await lab.exec("router", ["sysctl", "-qw", ...timeouts]);

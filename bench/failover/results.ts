@@ -44,7 +44,7 @@ export function runResults(
   }
   const { figures, recording } = outcome;
   const isOurs = name.startsWith("sluice");
-  const broken = scenario.rows.filter((row) => isOurs && row.keeps?.(figures[row.name] ?? null) === false);
+  const broken = scenario.rows.filter((row) => isOurs && row.keeps?.(figures[row.name] ?? null, name) === false);
   return {
     contender: name,
     title,

@@ -90,8 +90,8 @@ export interface Row {
   readonly unit: "s" | "ms" | "%" | "" | "MiB";
   /** What the project promises of sluice, in words; empty: for information. */
   readonly target: string;
-  /** Whether a figure keeps the promise; only asked of sluice. */
-  readonly keeps?: (figure: Figure) => boolean;
+  /** Whether a figure keeps the promise; only asked of sluice, with and without probes. */
+  readonly keeps?: (figure: Figure, contender: string) => boolean;
 }
 
 export interface Scenario {

@@ -12,3 +12,9 @@ export function atMost(most: number): (figure: Figure) => boolean {
 export function atLeast(least: number): (figure: Figure) => boolean {
   return (figure) => typeof figure === "number" && figure >= least;
 }
+
+/** Noticed with a probe, and by the traffic alone. */
+export const noticedInTime = {
+  target: "≤ 1 s, without probes ≤ 3 s",
+  keeps: (figure: Figure, contender: string) => atMost(contender === "sluice-passive" ? 3 : 1)(figure),
+};

@@ -74,13 +74,15 @@ async function run(context: RunContext, bearable: Impairment, bad: Impairment) {
   const badFrom = momentOf(recording, "isp1 is bad");
   const well = momentOf(recording, "isp1 is well");
   const isDown = (state: string) => state !== "up";
+  const down = stateAfter(recording, victim, isDown, badFrom, well);
   return {
     figures: {
       early: stateAfter(recording, victim, isDown, worse, badFrom) === null ? 0 : 1,
-      down: stateAfter(recording, victim, isDown, badFrom, well),
+      down,
       reason: reasonIn(recording, victim, badFrom, well),
-      up: stateAfter(recording, victim, (state) => state === "up", well, seconds),
-      used: useAfter(recording, victim, well, seconds),
+      // What never went down cannot come up.
+      up: down === null ? null : stateAfter(recording, victim, (state) => state === "up", well, seconds),
+      used: down === null ? null : useAfter(recording, victim, well, seconds),
     },
     recording,
   };
