@@ -50,9 +50,10 @@ function capacitiesOf(uplinks: readonly LoadedUplink[]): number[] {
     uplinks.reduce((sum, uplink) => sum + of(uplink)[way], 0);
   const upBps = total(({ capacity }) => capacity, "up");
   const downBps = total(({ capacity }) => capacity, "down");
-  // The hundredth decides when nothing is in use at all.
-  const useUp = total(({ load }) => load, "up") / upBps + 0.01;
-  const useDown = total(({ load }) => load, "down") / downBps + 0.01;
+  // When nothing is in use at all, the greater one counts, which is the one that is known when they are learnt.
+  const idle = 0.01 / (upBps + downBps);
+  const useUp = total(({ load }) => load, "up") / upBps + idle * upBps;
+  const useDown = total(({ load }) => load, "down") / downBps + idle * downBps;
   return uplinks.map(({ capacity }) => (capacity.up / upBps) * useUp + (capacity.down / downBps) * useDown);
 }
 

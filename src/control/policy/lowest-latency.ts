@@ -7,9 +7,9 @@
 
 import { type RankPolicy, smoothing } from "./rank-policy.ts";
 
-const rttConstantMs = 10_000;
+const rttConstantMs = 30_000;
 /** Differences below this are noise. */
-const equalMs = 5;
+const equalMs = 10;
 const leastFactor = 0.25;
 /** Of a line that is not probed, among others that are. */
 const unknownFactor = 0.5;

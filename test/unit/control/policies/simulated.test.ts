@@ -51,6 +51,7 @@ describe("simulated", () => {
 
   it.each(latencyCases.filter(({ name }) => !name.includes("noisy")))(
     "lowest-latency: $name: 95 % of connections take the nearer line from the eleventh on",
+    { timeout: limitMs },
     (which) => {
       for (const seed of seeds) {
         const right = runLatency(which, seed).slice(10);
