@@ -22,9 +22,9 @@ beforeAll(async () => {
   sluice = await lab.sluice(labConfig(lab, { workers: 2, limits: { flows: 65_536 } }));
   await sluice.waitFor(/is forwarding/);
 });
+afterAll(() => lab?.close());
 afterAll(async () => {
   expect(await sluice.stop()).toBe(0);
-  await lab.close();
 });
 
 describe("a prober every 50 ms", () => {

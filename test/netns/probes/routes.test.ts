@@ -14,7 +14,7 @@ beforeAll(async () => {
   await lab.exec("router", ["ip", "route", "del", "default", "dev", "wan1"]);
   await lab.exec("router", ["ip", "-6", "route", "del", "default", "dev", "wan1"]);
 });
-afterAll(() => lab.close());
+afterAll(() => lab?.close());
 
 it.each([
   ["icmp", server],

@@ -28,12 +28,12 @@ beforeAll(async () => {
   sluice = await lab.sluice(labConfig(lab, { workers: 2, limits: { flows: 65_536 } }));
   await sluice.waitFor(/is forwarding/);
 });
+afterAll(() => lab?.close());
 afterAll(async () => {
   // Nothing left by an uplink with an address that is not its own, and nothing went through the translator.
   expect(await lab.spoofed()).toEqual({ isp1: 0, isp2: 0 });
   expect(await sluice.flows()).toEqual([]);
   expect(await sluice.stop()).toBe(0);
-  await lab.close();
 });
 
 const lost = (rounds: ProbeRound[]) => [...new Set(rounds.map(({ reason }) => reason))];
