@@ -11,9 +11,11 @@
  * inside the provider: what is seen there has left the router, whichever way it was sent.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Lab } from "./lab.ts";
 import type { Running } from "./process.ts";
 import { delegatedPrefix, type Isp, uplinkAddress, uplinkAddress6 } from "./topology.ts";
+import { until } from "./until.ts";
 
 export interface SniffOptions {
   /** The translator's ports; default 16384 to 32767, as in the configuration. */
@@ -26,9 +28,13 @@ export interface SniffOptions {
 const stackTtl = 64;
 /** Enough to see what goes wrong. */
 const maxViolations = 100;
+/** What tcpdump may need for what it has not read yet. */
+const patienceMs = 5000;
 
 export class Sniffer {
   readonly #captures: { isp: Isp; tcpdump: Running }[];
+  /** Packets that came before the filter and are never printed, by capture. */
+  #unfiltered: number[] = [];
 
   constructor(lab: Lab, options: SniffOptions) {
     this.#captures = lab.isps.map((isp) => {
@@ -44,11 +50,17 @@ export class Sniffer {
   /** Returns when every capture runs. */
   async ready(): Promise<void> {
     for (const { tcpdump } of this.#captures) await tcpdump.waitFor(/listening on/);
+    this.#unfiltered = await Promise.all(this.#captures.map(({ tcpdump }) => unread(tcpdump)));
   }
 
   /** Ends the captures and returns the violations, one line each, as tcpdump prints them. A packet that the capture itself lost is a violation too: it may have been one. */
   async stop(): Promise<string[]> {
     const violations: string[] = [];
+    // It forgets at its end what it has not read by then.
+    const end = Date.now() + patienceMs;
+    for (const [i, { tcpdump }] of this.#captures.entries()) {
+      while (!tcpdump.ended && Date.now() < end && (await unread(tcpdump)) > this.#unfiltered[i]!) await sleep(10);
+    }
     for (const { isp, tcpdump } of this.#captures) {
       const status = await tcpdump.stop("SIGINT");
       if (status !== 0) throw new Error(`tcpdump on ${isp} failed:\n${tcpdump.stderr}`);
@@ -60,6 +72,20 @@ export class Sniffer {
     }
     return violations;
   }
+}
+
+/** How many packets have come that tcpdump has not printed, by its own count, which it says at SIGUSR1. */
+async function unread(tcpdump: Running): Promise<number> {
+  const counts = () =>
+    Array.from(
+      tcpdump.stderr.matchAll(/(\d+) packets? captured, (\d+) packets? received by filter/g),
+      (match) => match,
+    );
+  const said = counts().length;
+  tcpdump.signal("SIGUSR1");
+  await until("tcpdump's counts", () => tcpdump.ended || counts().length > said);
+  const [, captured, received] = counts().at(-1) ?? [];
+  return Number(received ?? 0) - Number(captured ?? 0);
 }
 
 /**
