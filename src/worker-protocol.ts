@@ -1,6 +1,6 @@
 /** What the main thread and a worker say to each other. Packets never come this way. */
 
-import type { ListedFlow } from "./dataplane/flow-list.ts";
+import type { FlowTuple, FoundFlow, ListedFlow } from "./dataplane/flow-list.ts";
 import type { FlowPolicy } from "./dataplane/flow-policy.ts";
 import type { Forward } from "./tables/forwards.ts";
 import type { Prefix6 } from "./tables/prefix6.ts";
@@ -41,9 +41,12 @@ export interface WorkerStart {
 
 export type Request =
   | { kind: "flows"; id: number; uplink: number; limit: number }
+  | { kind: "find"; id: number; tuple: FlowTuple }
   | { kind: "policy"; policy: FlowPolicy }
   | { kind: "stop" };
 
 export type Answer =
   /** The loop runs. `memoryBytes`: tables and packet memory. */
-  { kind: "ready"; memoryBytes: number } | { kind: "flows"; id: number; flows: ListedFlow[] };
+  | { kind: "ready"; memoryBytes: number }
+  | { kind: "flows"; id: number; flows: ListedFlow[] }
+  | { kind: "found"; id: number; found: FoundFlow };

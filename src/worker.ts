@@ -4,7 +4,7 @@
  * counter in shared memory that says there is one, and an event that ends its wait.
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { listFlows } from "./dataplane/flow-list.ts";
+import { findFlow, listFlows } from "./dataplane/flow-list.ts";
 import { FlowMemory } from "./dataplane/flow-memory.ts";
 import { Forwarder } from "./dataplane/forwarder.ts";
 import { loadNative } from "./io/native.ts";
@@ -77,6 +77,10 @@ function serve(forwarder: Forwarder): boolean {
     if (request.kind === "stop") return false;
     if (request.kind === "policy") {
       forwarder.followPolicy(request.policy);
+      continue;
+    }
+    if (request.kind === "find") {
+      answer({ kind: "found", id: request.id, found: findFlow(forwarder.conntrack, request.tuple, clock()) });
       continue;
     }
     const flows = listFlows(forwarder.conntrack, request.uplink, request.limit, clock());

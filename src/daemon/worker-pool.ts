@@ -4,7 +4,7 @@
  * traffic silently gone would be worse than none.
  */
 import { Worker } from "node:worker_threads";
-import type { ListedFlow } from "../dataplane/flow-list.ts";
+import type { FlowTuple, FoundFlow, ListedFlow } from "../dataplane/flow-list.ts";
 import type { FlowPolicy } from "../dataplane/flow-policy.ts";
 import { loadNative } from "../io/native.ts";
 import { counter, type SharedState } from "../tables/shared-state.ts";
@@ -17,7 +17,7 @@ export class WorkerPool {
   readonly #shared: SharedState;
   readonly #eventFds: readonly number[];
   readonly #workers: Worker[] = [];
-  readonly #waiting = new Map<number, (flows: ListedFlow[]) => void>();
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
   readonly #ready: Promise<number>[] = [];
   readonly #lastTurns: number[] = [];
   #nextId = 1;
@@ -40,6 +40,20 @@ export class WorkerPool {
   async flows(uplink: number, limit: number): Promise<ListedFlow[]> {
     const lists = await Promise.all(this.#workers.map((_, worker) => this.#askFlows(worker, uplink, limit)));
     return lists.flat().slice(0, limit);
+  }
+
+  /** The flow of a tuple, and where its source is mapped to, whichever worker has it. */
+  async find(tuple: FlowTuple): Promise<FoundFlow> {
+    const all = await Promise.all(
+      this.#workers.map(async (_, worker) => {
+        const answer = await this.#ask(worker, (id) => ({ kind: "find", id, tuple }));
+        return answer.kind === "found" ? answer.found : { flow: null, mappedUplink: -1 };
+      }),
+    );
+    return {
+      flow: all.find(({ flow }) => flow !== null)?.flow ?? null,
+      mappedUplink: Math.max(...all.map(({ mappedUplink }) => mappedUplink)),
+    };
   }
 
   /** Has the workers open flows by another policy. */
@@ -79,7 +93,7 @@ export class WorkerPool {
     const ready = new Promise<number>((resolve, reject) => {
       worker.on("message", (answer: Answer) => {
         if (answer.kind === "ready") resolve(answer.memoryBytes);
-        else this.#waiting.get(answer.id)?.(answer.flows);
+        else this.#waiting.get(answer.id)?.(answer);
       });
       worker.on("error", (error) => {
         reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -97,19 +111,24 @@ export class WorkerPool {
     this.#workers.push(worker);
   }
 
-  #askFlows(worker: number, uplink: number, limit: number): Promise<ListedFlow[]> {
+  async #askFlows(worker: number, uplink: number, limit: number): Promise<ListedFlow[]> {
+    const answer = await this.#ask(worker, (id) => ({ kind: "flows", id, uplink, limit }));
+    return answer.kind === "flows" ? answer.flows : [];
+  }
+
+  #ask(worker: number, request: (id: number) => Request): Promise<Answer> {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(id);
         reject(new Error(`worker ${worker} did not answer within ${answerMs / 1000} s`));
       }, answerMs);
-      this.#waiting.set(id, (flows) => {
+      this.#waiting.set(id, (answer) => {
         clearTimeout(timer);
         this.#waiting.delete(id);
-        resolve(flows);
+        resolve(answer);
       });
-      this.#post(worker, { kind: "flows", id, uplink, limit });
+      this.#post(worker, request(id));
     });
   }
 

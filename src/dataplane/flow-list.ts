@@ -1,6 +1,6 @@
 /** A look at the live flows: what `sluice flows` shows once the control plane has given them names. */
 import { type AddressBook, isName } from "../tables/address-book.ts";
-import { flowWord, flowWords } from "../tables/flow-table.ts";
+import { flowWord, flowWords, original } from "../tables/flow-table.ts";
 import { formatAddress, protocolTcp } from "../wire/ipv4.ts";
 import { formatAddress6 } from "../wire/ipv6.ts";
 import type { Conntrack } from "./conntrack.ts";
@@ -23,6 +23,40 @@ export interface ListedFlow {
   rxBytes: number;
   txPackets: number;
   rxPackets: number;
+}
+
+/** A flow from the inside as it was opened. */
+export interface FlowTuple {
+  /** Words: one of IPv4, four of IPv6. */
+  readonly source: readonly number[];
+  readonly destination: readonly number[];
+  /** As in a packet's row. */
+  readonly ports: number;
+  readonly protocol: number;
+}
+
+export interface FoundFlow {
+  /** Null: there is none. */
+  readonly flow: ListedFlow | null;
+  /** The uplink that its source is mapped to, or -1: where its next flow would go. */
+  readonly mappedUplink: number;
+}
+
+/** The flow of a tuple, if it is this worker's. */
+export function findFlow(conntrack: Conntrack, tuple: FlowTuple, nowMs: number): FoundFlow {
+  const { flows, names } = conntrack;
+  const { ports, protocol } = tuple;
+  const [source, destination] = [tuple.source, tuple.destination].map((words) =>
+    words.length === 1 ? words[0]! : names.find(words[0]!, words[1]!, words[2]!, words[3]!),
+  ) as [number, number];
+  // Without a name it is in no flow and no mapping.
+  if (source === 0) return { flow: null, mappedUplink: -1 };
+  const id = flows.find(flows.hash(source, destination, ports, protocol), source, destination, ports, protocol);
+  const isThere = destination !== 0 && id !== 0 && (id & 1) === original;
+  return {
+    flow: isThere ? describe(conntrack, id >>> 1, nowMs) : null,
+    mappedUplink: conntrack.mappedUplink(source, ports, protocol),
+  };
 }
 
 /** At most `limit` open flows, of one uplink or of all (-1), in the order of their rows. */
