@@ -44,8 +44,8 @@ class Line {
   }
 
   /** What the traffic of a black hole looks like, for so long as it takes. */
-  swallow(): void {
-    for (let lost = 0; lost <= 100 && this.report.state === "up"; lost += 10) {
+  swallow(most = 100): void {
+    for (let lost = 0; lost <= most && this.report.state === "up"; lost += most / 10) {
       this.nowMs += 200;
       const moved = { repeated: lost, rescued: lost, answeredElsewhere: lost };
       this.health.observed({ asked: lost, answered: 0, ...moved, rxPackets: 0, txPackets: lost }, this.nowMs);
@@ -168,7 +168,7 @@ describe("a line with thresholds", () => {
   });
 
   it("does not have an outage held against it when it is back", () => {
-    const line = new Line({ probe: lossy, holdDownMs: 0 });
+    const line = new Line({ probe: { ...probe, lossRatio: 0.05 }, holdDownMs: 0 });
     line.link(true);
     line.rounds(...times(30, answer), ...times(20, failure));
     expect(line.report).toMatchObject({ state: "down", reason: failure.reason });
@@ -209,14 +209,15 @@ describe("a line whose link goes down", () => {
   });
 
   it("is not blamed for what the probes lost meanwhile", () => {
-    const line = new Line({ probe: { ...probe, lossRatio: 0.1 }, holdDownMs: 0 });
+    const line = new Line({ probe: { ...probe, lossRatio: 0.05 }, holdDownMs: 0 });
     line.link(true);
     line.rounds(...times(30, answer));
     line.link(false);
-    line.rounds(...times(10, failure));
+    line.rounds(...times(2, failure));
     line.link(true);
-    line.rounds(...times(3, answer));
     expect(line.report.state).toBe("up");
+    line.rounds(...times(2, failure));
+    expect(line.report.state).toBe("down");
   });
 });
 
@@ -245,6 +246,18 @@ describe("a line that the traffic finds dead", () => {
       return ms / 1_000;
     });
     expect(heldMs).toEqual([2, 4, 8, 16, 32, 64, 64, 64]);
+  });
+
+  it("has to fail only a few times on its trial", () => {
+    const line = new Line({ probe: null });
+    line.link(true);
+    line.swallow(4);
+    expect(line.report.state).toBe("up");
+    line.swallow();
+    line.wait(2_000);
+    expect(line.report.state).toBe("up");
+    line.swallow(4);
+    expect(line.report.state).toBe("down");
   });
 
   it("is not tried all the time, though no hold-down is wanted", () => {

@@ -201,6 +201,17 @@ describe("overflow", () => {
     expect(ratios(division).isp2).toBeCloseTo(0.2, 1);
   });
 
+  it("gives it three points a second more at the most", () => {
+    const policy = sharePolicy(balance({ overflowRatio: 0.8 }));
+    follow(policy, [dsl(0), lte(0)], 0, 60_000);
+    const full = () => [dsl(100), lte(50)];
+    const passed = follow(policy, full, 60_000, 60_000).map((division) => ratios(division).isp2 ?? 0);
+    const begun = passed.findIndex((ratio) => ratio > 0);
+    expect(passed[begun]).toBeLessThan(0.06);
+    expect(passed[begun + 50]).toBeLessThan(0.25);
+    expect(passed.at(-1)).toBeGreaterThan(0.4);
+  });
+
   it("goes on until the tier is well below the ratio, and then ends", () => {
     const policy = sharePolicy(balance({ overflowRatio: 0.8 }));
     follow(policy, [dsl(90), lte(10)], 0, 120_000);
