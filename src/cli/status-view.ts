@@ -14,8 +14,7 @@ import {
 import { shownState, styleOfState } from "./uplink-words.ts";
 
 interface Row extends UplinkReport {
-  /** Share of new connections that the weights ask for, and share of the live ones it has. */
-  target: number;
+  /** Of the live connections. */
   share: number;
   txBitsPerSecond: number;
   rxBitsPerSecond: number;
@@ -39,11 +38,6 @@ export function showStatus(
 }
 
 function toRows(report: StatusReport, earlier: { report: StatusReport; elapsedSeconds: number } | undefined): Row[] {
-  // New connections go to the lowest tier that has an uplink up.
-  const up = report.uplinks.filter((uplink) => uplink.state === "up");
-  const tier = Math.min(...up.map((uplink) => uplink.tier));
-  const takes = (uplink: UplinkReport) => uplink.state === "up" && uplink.tier === tier;
-  const weights = sum(report.uplinks.filter(takes).map((uplink) => uplink.weight));
   const flows = sum(report.uplinks.map((uplink) => uplink.flows));
   return report.uplinks.map((uplink) => {
     const before = earlier?.report.uplinks.find((other) => other.name === uplink.name);
@@ -51,7 +45,6 @@ function toRows(report: StatusReport, earlier: { report: StatusReport; elapsedSe
       before === undefined ? 0 : (Math.max(0, uplink[key] - before[key]) * 8) / earlier!.elapsedSeconds;
     return {
       ...uplink,
-      target: takes(uplink) ? uplink.weight / weights : 0,
       share: flows === 0 ? 0 : uplink.flows / flows,
       txBitsPerSecond: rate("txBytes"),
       rxBitsPerSecond: rate("rxBytes"),
@@ -94,7 +87,7 @@ function chooseColumns(report: StatusReport, withRates: boolean): Column<Row>[] 
   columns.push(...optional.filter((_, index) => shown[index]));
   columns.push(
     { title: "WEIGHT", align: "right", text: (row) => String(row.weight), dispensable: 3 },
-    { title: "TARGET", align: "right", text: (row) => (row.target === 0 ? "-" : formatPercent(row.target)) },
+    { title: "TARGET", align: "right", text: (row) => (row.targetRatio === 0 ? "-" : formatPercent(row.targetRatio)) },
     { title: "SHARE", align: "right", text: (row) => formatPercent(row.share) },
     { title: "FLOWS", align: "right", text: (row) => formatCount(row.flows) },
   );

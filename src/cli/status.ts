@@ -9,8 +9,8 @@ import { showStatus } from "./status-view.ts";
 import { watch } from "./watch.ts";
 
 const examples = `
-TARGET is the share of new connections that the weights ask for, SHARE what each uplink has of
-the live ones. With --watch, OUT and IN are the rates since the last look.
+TARGET is the share of new connections that the policy gives each uplink at the moment, SHARE what it
+has of the live ones. With --watch, OUT and IN are the rates since the last look.
 
 Examples:
   sluice status

@@ -14,6 +14,8 @@ export interface UplinkReport {
   degraded: boolean;
   /** Why it is in that state, degraded, or of another weight than the file's, in words: "no carrier", "no address". Empty when all is well. */
   reason: string;
+  /** Share of the new connections that no rule concerns, 0 to 1: what the policy makes of weights, tiers, caps and load at the moment. */
+  targetRatio: number;
   /** Address, gateway and state above are IPv4's. `address` is null as long as the interface has none. */
   ipv6: { address: string | null; gateway: string | null; state: "up" | "down"; reason: string };
   /** What the probes have measured; null without any. */

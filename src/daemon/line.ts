@@ -23,6 +23,8 @@ export class Line {
   orders: Orders = noOrders;
   budget: BudgetWeight | null = null;
   cuts: Cuts = { all: 0, displaced: 0 };
+  /** Of the new flows that no rule concerns, as the policy divides them at the moment. */
+  targetRatio = 0;
   config: UplinkConfig;
   snapshot: UplinkSnapshot;
   standing: Standing;

@@ -74,6 +74,7 @@ export function uplinkReport(line: Line, place: number, totals: Totals): UplinkR
     state: standing.state,
     reason: standing.reason,
     degraded: standing.degraded,
+    targetRatio: line.targetRatio,
     ipv6: { address: ipv6.address, gateway: ipv6.gateway, state: ipv6.state, reason: ipv6.reason },
     rttMs: health.rttMs,
     lossRatio: health.lossRatio,

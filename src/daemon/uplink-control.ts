@@ -5,7 +5,7 @@
 import type { Config } from "../control/config-types.ts";
 import type { PlanInput } from "../control/group-plan.ts";
 import { NearestUplinks } from "../control/latency.ts";
-import { type PolicyUplink, type SharePolicy, sharePolicy } from "../control/policies.ts";
+import { type PolicyUplink, type Share, type SharePolicy, sharePolicy } from "../control/policies.ts";
 import type { CompiledRules } from "../control/rules.ts";
 import type { Publication, UplinkPublisher } from "../control/uplink-publisher.ts";
 import type { UplinkSnapshot } from "../control/uplink-snapshot.ts";
@@ -111,6 +111,7 @@ export class UplinkControl {
       if (line.standing.state === "up" && before[place]!.state === "down") this.#callBack(place);
     }
     const publication = this.#publication(nowMs);
+    this.#noteTargets(publication.plan.shares);
     const near = publication.plan.shares.map(({ slot }) => ({ slot, rttMs: this.lines[slot]!.health.rttMs }));
     this.#nearest.follow(near, nowMs);
     const published = this.#isNew(publication) ? this.#options.publisher.update(publication) : undefined;
@@ -118,6 +119,12 @@ export class UplinkControl {
       if (!line.isVacant && differs(line.standing, before[place]!)) this.#options.onChange(line, before[place]!);
     }
     await published;
+  }
+
+  #noteTargets(shares: readonly Share[]): void {
+    const total = shares.reduce((sum, { weight }) => sum + weight, 0);
+    for (const [place, line] of this.lines.entries())
+      line.targetRatio = (shares.find(({ slot }) => slot === place)?.weight ?? 0) / (total || 1);
   }
 
   /** Whether there is something to tell. Configuration and rules, which may be long, are new when they are others. */
