@@ -11,12 +11,15 @@
  * and its answers come before that. Where packets do come all the same (the way there is broken and not the way back, so one-way
  * streams keep coming), four times the evidence is asked for instead.
  *
+ * All that within 20 seconds. What trickles in over a longer time may be a destination that this provider alone cannot reach, such as another
+ * provider's name server, while nothing else is sent here.
+ *
  * Detected, with 100 connections a second on the line: within 1.5 s of the last packet, of which 1 s is the clients' own time to
- * repeat a SYN. Slower with fewer connections: it takes that many, and nobody is hurt meanwhile but who has a connection on it
- * already. Not detected: a line that nobody opens connections on; one when no other uplink is left to be answered by, or when connections
- * are not rescued; one that loses some packets, or is slow (that is for the probes). Not mistaken for it: a dead or overloaded server
+ * repeat a SYN; with two a second within 11 s. Nobody is hurt meanwhile but who has a connection on it already. Not detected: a line
+ * with fewer than about one new connection a second; one when no other uplink is left to be answered by, or when connections are
+ * not rescued; one that loses some packets, or is slow (that is for the probes). Not mistaken for it: a dead or overloaded server
  * (not answered elsewhere, or by the half of its answers here), senders that expect no answer, 30 % loss, a delay of up to a second.
- * Mistaken for it: one destination that this provider alone cannot reach, while nothing else is sent here.
+ * Mistaken for it: a destination as above to which more than that is sent, and nothing to others.
  */
 
 /** Ever-growing totals of an uplink. */
@@ -34,6 +37,7 @@ export interface TrafficCounts {
 }
 
 const silenceMs = 1_000;
+const windowMs = 20_000;
 const chanceOfError = 1e-7;
 /** A clean line may begin to lose half of everything the next moment: by chance so many in a row once in 3,000 tries, until that is known. */
 const leastEvidence = 12;
@@ -97,7 +101,11 @@ export class BlackHoleWatch {
     const needed = this.#isOnTrial ? evidenceOnTrial : this.#neededEvidence();
     const silent = isEnough(this.#heard!, this.#unheardSinceMs, counts, nowMs, needed);
     const unanswered = isEnough(this.#answered!, this.#unansweredSinceMs, counts, nowMs, needed * streamFactor);
-    if (!silent && !unanswered) return "";
+    if (!silent && !unanswered) {
+      if (isOver(this.#unheardSinceMs, nowMs)) this.#hear(counts, nowMs);
+      if (isOver(this.#unansweredSinceMs, nowMs)) this.#answer(counts, nowMs);
+      return "";
+    }
     const elsewhere = counts.answeredElsewhere - this.#answered!.answeredElsewhere;
     return `${elsewhere} connections unanswered here were answered by other uplinks`;
   }
@@ -162,6 +170,11 @@ function isEnough(
   const rescued = counts.rescued - base.rescued;
   const elsewhere = counts.answeredElsewhere - base.answeredElsewhere;
   return elsewhere >= needed && elsewhere >= rescued * answeredElsewhereRatio;
+}
+
+/** Whether a window has passed without enough evidence: the next one begins. */
+function isOver(sinceMs: number | null, nowMs: number): boolean {
+  return sinceMs !== null && nowMs - sinceMs >= windowMs;
 }
 
 function hasShrunk(last: TrafficCounts, counts: TrafficCounts): boolean {

@@ -92,6 +92,14 @@ describe("no black hole is", () => {
     }
   });
 
+  it("a line that is used for a destination which it alone cannot reach, now and then, and for nothing else", () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const { from, watch } = start(seed);
+      foundAfterMs(from, watch, 60 * seconds, well);
+      expect(foundAfterMs(from, watch, 3_600 * seconds, { perSecond: 0.2, lossRatio: 1 }), `seed ${seed}`).toBeNull();
+    }
+  });
+
   it("one that only sends what expects no answer", () => {
     const { from, watch } = start();
     foundAfterMs(from, watch, 60 * seconds, well);
