@@ -7,13 +7,15 @@
  * answer too: it has come all the way.
  */
 import { type AddressBook, isName } from "../tables/address-book.ts";
-import { type FlowTable, flowWord, flowWords } from "../tables/flow-table.ts";
+import { type FlowTable, flowWord, flowWords, reply } from "../tables/flow-table.ts";
 import type { SampleRing } from "../tables/sample-ring.ts";
 import { uplinkCounter, uplinkCounterAt, uplinkWord } from "../tables/shared-state.ts";
 import { protocolTcp } from "../wire/ipv4.ts";
+import { syn } from "../wire/tcp.ts";
 import { networkHash, networkHash6 } from "./classify.ts";
 import type { Egress } from "./egress.ts";
-import { flowFlag, movedFrom, openForTenths, setOpenedFraction } from "./flow-state.ts";
+import { flowFlag, movedFrom, openForTenths, setMovedFrom, setOpenedFraction, stateOf } from "./flow-state.ts";
+import { tcpState } from "./tcp-state.ts";
 
 export interface AnswersOptions {
   /** The secret of the hashes that choose an uplink. */
@@ -49,13 +51,23 @@ export class Answers {
   asked(flow: number, isOfBalance: boolean, nowMs: number): void {
     const { words } = this.#flows;
     const row = flow * flowWords;
-    if ((words[row + flowWord.state]! & flowFlag.turnsBack) !== 0) return;
+    if ((words[row + flowWord.state]! & (flowFlag.turnsBack | flowFlag.openedByRemote)) !== 0) return;
     const uplink = words[row + flowWord.outside]! & 0xff;
     words[row + flowWord.state]! |= flowFlag.asked;
     if (isOfBalance && this.#egress.uplinkWord(uplink, uplinkWord.standsIn) !== 0)
       words[row + flowWord.state]! |= flowFlag.displaced;
+    setMovedFrom(words, flow, -1);
     setOpenedFraction(words, flow, nowMs);
     this.#count(uplink, uplinkCounter.asked);
+  }
+
+  /** Follows the state of a TCP flow over a SYN or RST in this direction. */
+  follow(flow: number, direction: number, before: number, flags: number, nowMs: number): void {
+    const after = stateOf(this.#flows.words, flow);
+    if (direction === reply) {
+      const isAnswer = before <= tcpState.simultaneousOpen && after > tcpState.simultaneousOpen;
+      if (isAnswer) this.answered(flow, (flags & syn) !== 0, nowMs);
+    } else if (after === tcpState.synSent && before > after) this.asked(flow, false, nowMs); // its tuple serves another connection
   }
 
   /** Takes note of an answer, where none has come yet. `completes`: it is the one whose time is that of the way there and back. */

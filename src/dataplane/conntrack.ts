@@ -219,7 +219,7 @@ export class Conntrack {
     const fromOpener = (words[at]! & flowFlag.openedByRemote) === 0 ? direction : direction ^ 1;
     const next =
       direction === reply ? nextStateFromUplink(before, fromOpener, flags) : nextTcpState(before, fromOpener, flags);
-    if (next === tcpState.synSent && before > next) this.#windows.reset(flow);
+    if (next === tcpState.synSent && before > next) this.#beginAnew(flow, nowMs);
     // SYN cookies, a port that is used again after nobody answered: the numbers may change until both ends are agreed.
     const mayBegin = before < (fromOpener === 0 ? tcpState.simultaneousOpen : tcpState.established);
     const isGenuine = this.#windows.accept(flow, direction, mayBegin, view, l4, l4End, packetEnd);
@@ -524,6 +524,18 @@ export class Conntrack {
   #retire(flow: number): void {
     this.#ageing.retire(flow);
     this.#releaseHost(flow);
+  }
+
+  /** The tuple of a connection that is over, or as good as, serves another one. */
+  #beginAnew(flow: number, nowMs: number): void {
+    const { words, doubles } = this.flows;
+    const row = flow * flowWords;
+    this.#windows.reset(flow);
+    words[row + flowWord.opened] = nowMs | 0;
+    words[row + flowWord.txPackets] = 0;
+    words[row + flowWord.rxPackets] = 0;
+    doubles[(row + flowWord.txBytes) >>> 1] = 0;
+    doubles[(row + flowWord.rxBytes) >>> 1] = 0;
   }
 
   /** A flow that was over has been opened again. Its host may exceed its share by it: the flow was there already. */

@@ -27,6 +27,7 @@ import { Conntrack, type ConntrackOptions } from "./conntrack.ts";
 import { CutOff } from "./cut-off.ts";
 import { decodeBatch, decodePacket, kind } from "./decode.ts";
 import { Decoder6 } from "./decode6.ts";
+import { Domains } from "./domains.ts";
 import { Egress } from "./egress.ts";
 import type { FlowPolicy } from "./flow-policy.ts";
 import { flowFlag } from "./flow-state.ts";
@@ -39,7 +40,6 @@ import { OwnErrors6 } from "./own-errors6.ts";
 import { fromInside, fromOutside, PostOffice } from "./post-office.ts";
 import { Rescue } from "./rescue.ts";
 import { clampMss } from "./tcp-mss.ts";
-import { tcpState } from "./tcp-state.ts";
 import { Uplinks6 } from "./uplinks6.ts";
 import { verdict } from "./verdict.ts";
 
@@ -80,6 +80,7 @@ export class Forwarder {
   readonly #turned = new Int32Array(packetWords);
   readonly #counters: Float64Array;
   readonly #admission: Admission;
+  readonly #domains: Domains;
   readonly #answers: Answers;
   readonly #cutOff: CutOff;
   readonly #rescue: Rescue;
@@ -102,6 +103,7 @@ export class Forwarder {
     this.#decoder6 = new Decoder6(this.conntrack.names);
     this.#egress = new Egress(io, options.uplinks, options.errorSource);
     this.#admission = new Admission(this.#options, this.conntrack, this.#egress);
+    this.#domains = new Domains(options);
     this.#view = this.#egress.view;
     this.#batch = new Batch(io.layout.receiveSlots);
     this.#post = new PostOffice(worker, workers, mailboxes, this.#egress, options.wake);
@@ -133,6 +135,7 @@ export class Forwarder {
   /** Opens flows by another policy from now on. */
   followPolicy(policy: FlowPolicy): void {
     this.#admission.follow(policy);
+    this.#domains.follow(policy);
     this.#rescue.turn(policy.rescue);
     this.#ipv6.followPolicy(policy);
   }
@@ -287,6 +290,7 @@ export class Forwarder {
 
     const l4 = rows[p + packetWord.l4]!;
     const insidePort = words[row + flowWord.ports]! >>> 16;
+    if (this.#domains.areWanted && protocol === protocolUdp) this.#domains.hear(rows, p, this.#view, this.#nowMs);
     setDestination(this.#view, at, l4, protocol, words[row + flowWord.inside]!, insidePort, isPartial(offload)); // 5
     const result = this.#egress.toInside(at, length, rows[p + packetWord.l4End]!, start, offload); // 6
     if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, way, (flow << 1) | reply, this.#nowMs);
@@ -307,8 +311,7 @@ export class Forwarder {
     }
     const before = this.conntrack.state(flow);
     const result = this.conntrack.trackTcp(flow, direction, this.#view, l4, l4End, packetEnd, this.#nowMs);
-    const isAnswered = before <= tcpState.simultaneousOpen && this.conntrack.state(flow) > tcpState.simultaneousOpen;
-    if (isAnswered && direction === reply) this.#answers.answered(flow, (flags & syn) !== 0, this.#nowMs);
+    this.#answers.follow(flow, direction, before, flags, this.#nowMs);
     return result;
   }
 

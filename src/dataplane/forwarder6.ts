@@ -18,6 +18,7 @@ import type { Answers } from "./answers.ts";
 import type { Conntrack } from "./conntrack.ts";
 import type { CutOff } from "./cut-off.ts";
 import { kind } from "./decode-layer4.ts";
+import { Domains } from "./domains.ts";
 import type { Egress } from "./egress.ts";
 import type { FlowPolicy } from "./flow-policy.ts";
 import { flowFlag } from "./flow-state.ts";
@@ -29,7 +30,6 @@ import { isPlain, Owner6 } from "./owner6.ts";
 import { fromInside, fromOutside, type PostOffice } from "./post-office.ts";
 import { Rescue } from "./rescue.ts";
 import { clampMss } from "./tcp-mss.ts";
-import { tcpState } from "./tcp-state.ts";
 import type { Uplinks6 } from "./uplinks6.ts";
 import { verdict } from "./verdict.ts";
 
@@ -76,6 +76,7 @@ export class Forwarder6 {
   readonly #egress: Egress;
   readonly #uplinks: Uplinks6;
   readonly #admission: Admission6;
+  readonly #domains: Domains;
   readonly #errors: IcmpErrors6;
   readonly #ownErrors: OwnErrors6;
   readonly #answers: Answers;
@@ -94,6 +95,7 @@ export class Forwarder6 {
     this.#egress = egress;
     this.#uplinks = uplinks;
     this.#admission = new Admission6({ ...options, forwards }, egress, conntrack, this.#uplinks);
+    this.#domains = new Domains(options);
     this.#ownErrors = ownErrors;
     this.#answers = answers;
     this.#rescue = new Rescue(conntrack, uplinks, this.#admission, answers, cutOff, options.policy.rescue);
@@ -119,6 +121,7 @@ export class Forwarder6 {
   /** Opens flows by another policy from now on. */
   followPolicy(policy: FlowPolicy): void {
     this.#admission.follow(policy);
+    this.#domains.follow(policy);
     this.#rescue.turn(policy.rescue);
   }
 
@@ -233,6 +236,7 @@ export class Forwarder6 {
     const l4 = rows[p + packetWord.l4]!;
     const inside = words[row + flowWord.inside]!;
     const port = keepsIdentifier(words, row) ? keepPort : words[row + flowWord.ports]! >>> 16;
+    if (this.#domains.areWanted && protocol === protocolUdp) this.#domains.hear(rows, p, this.#view, nowMs);
     setDestination6(this.#view, at, l4, protocol, this.#names, inside, port, isPartial(offload)); // 5
     if (isFragment) this.#fragments.learn(device, (flow << 1) | reply, nowMs);
     return this.#egress.toInside(at, length, l4End, start, offload); // 6
@@ -297,8 +301,7 @@ export class Forwarder6 {
     }
     const before = this.#conntrack.state(flow);
     const result = this.#conntrack.trackTcp(flow, direction, this.#view, l4, l4End, packetEnd, nowMs);
-    const isAnswered = before <= tcpState.simultaneousOpen && this.#conntrack.state(flow) > tcpState.simultaneousOpen;
-    if (isAnswered && direction === reply) this.#answers.answered(flow, (flags & syn) !== 0, nowMs);
+    this.#answers.follow(flow, direction, before, flags, nowMs);
     return result;
   }
 

@@ -326,6 +326,30 @@ test("with two workers, a flow moves within its own", () => {
   }
 });
 
+test("a connection from a port whose last one is over is asked for, timed and moved like any other", () => {
+  const memory = new FlowMemory(new SharedArrayBuffer(flowMemoryBytes(1)), 1);
+  const { rig, port } = unanswered(tcp(syn), 10, { memory });
+  const remote = { source: `${server}:80`, destination: `${uplinkAddresses[0]}:${port}` };
+  const finish = (inside: number) => {
+    rig.in(tcp({ ...remote, flags: SYN | ACK, sequence: 70, acknowledgment: inside + 1 }), 0);
+    rig.in(tcp({ ...remote, flags: RST, sequence: 71 }), 0);
+    rig.out(tcp({ ...syn, flags: RST, sequence: inside + 1 }));
+  };
+  finish(900);
+  rig.pass(5000);
+  rig.outOne(tcp({ ...syn, sequence: 90_000 }), 0);
+  rig.pass(20);
+  finish(90_000);
+  rig.pass(5000);
+  rig.outOne(tcp({ ...syn, sequence: 500_000 }), 0);
+  rig.pass(1000);
+  expect(sent(rig, tcp({ ...syn, sequence: 500_000 }))).toEqual([0, 1]);
+  expect(rig.uplinkCounters(0)).toMatchObject({ asked: 3, answered: 2, repeated: 1, rescued: 1 });
+  const times: number[] = [];
+  memory.samples[0]!.take((_, __, tenths) => times.push(tenths));
+  expect(times).toEqual([100, 200]);
+});
+
 test("a refusal is an answer", () => {
   const { rig, port } = unanswered(tcp(syn), 10);
   const refusal = { flags: RST | ACK, acknowledgment: 901 };
