@@ -6,7 +6,7 @@
  */
 
 import { readFileSync } from "node:fs";
-import { Ajv, type ErrorObject } from "ajv";
+import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { ConfigDocument } from "./config-document.ts";
 import { type ConfigPath, formatPath, formatValue, type Problem } from "./config-problem.ts";
 import type { BalanceKey, Config, Failback, Filtering, Mapping, Policy, ProbeType, RuleMatch } from "./config-types.ts";
@@ -114,10 +114,13 @@ const ajv = new Ajv({
   allowUnionTypes: true,
 });
 ajv.addKeyword({ keyword: "errorMessage", schemaType: "string" });
-const validate = ajv.compile(schema);
+/** Made when it is first asked for: compiling takes longer than all else that a command such as `status` does. */
+const compiled: { validate?: ValidateFunction } = {};
 
 /** Fills defaults into the document's value, in place, and returns every deviation from the schema. */
 export function checkSchema(document: ConfigDocument): Problem[] {
+  compiled.validate ??= ajv.compile(schema);
+  const { validate } = compiled;
   if (validate(document.value)) return [];
   const errors = validate.errors ?? [];
   // A failed anyOf reports each of its branches as well; what was expected stands on the anyOf itself.
