@@ -17,7 +17,6 @@ const probe = {
   down: 3,
   up: 3,
   loss: 0.2,
-  latency: "500ms",
 };
 
 export const contenders: readonly Contender[] = [

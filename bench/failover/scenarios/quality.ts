@@ -61,7 +61,7 @@ async function run(context: RunContext, bearable: Impairment, bad: Impairment) {
   const seconds = 28;
   const recording = await record(context, {
     // Answers that come late must count as late, not as missing.
-    wishes: { uplink: { probe: { timeout: "2s", down: 10, window: 30 } } },
+    wishes: { uplink: { probe: { timeout: "2s", down: 10, loss: 0.2, latency: "500ms", window: 30 } } },
     load: { connectionsPerSecond: 20, transfers: 4 },
     seconds,
     acts: [
