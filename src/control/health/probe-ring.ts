@@ -8,8 +8,8 @@
  * seven in a row after the start or seven among thirty. A mean over the first few rounds would call two losses of
  * five 40 %, on a line that loses 5 %.
  *
- * The rounds of an outage (successive failures, or no link) are known to be one: they are reported as loss, but
- * not held against the line again when it is back.
+ * The rounds of an outage (successive failures until the first answer, or no link) are known to be one: they are reported as
+ * loss, but not held against the line again when it is back.
  */
 
 export interface LineFigures {

@@ -21,6 +21,8 @@ export class ProbeWatch {
   #answers = 0;
   /** Why it does not answer any more, as the round said that made it so. */
   #silence = "";
+  /** Whether it is silent without a single answer: what is lost between answers is loss. */
+  #isOutage = false;
   #beyond = "";
   #worn = "";
 
@@ -48,13 +50,14 @@ export class ProbeWatch {
   add(round: ProbeRound, isLinked: boolean): void {
     if (round.answered) this.#succeed();
     else this.#fail(round.reason);
-    this.#ring.add(round.answered ? (round.rttMs ?? 0) : null, !isLinked || (!round.answered && this.#silence !== ""));
+    this.#ring.add(round.answered ? (round.rttMs ?? 0) : null, !isLinked || this.#isOutage);
     const figures = this.#ring.certain();
     this.#beyond = this.#down.judge(figures);
     this.#worn = this.#degraded.judge(figures);
   }
 
   #succeed(): void {
+    this.#isOutage = false;
     this.#failures = 0;
     this.#answers++;
     if (this.#answers >= this.#config.up) this.#silence = "";
@@ -63,10 +66,10 @@ export class ProbeWatch {
   #fail(reason: string): void {
     this.#answers = 0;
     this.#failures++;
-    if (this.#failures < this.#config.down) return;
-    if (this.#silence !== "") return;
+    if (this.#failures < this.#config.down || this.#silence !== "") return;
     // Those that led here are the outage's, and the round that is being added will be.
     this.#ring.markOutage(this.#failures - 1);
     this.#silence = reason || "no answer";
+    this.#isOutage = true;
   }
 }

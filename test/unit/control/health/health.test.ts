@@ -179,6 +179,16 @@ describe("a line with thresholds", () => {
     expect(line.report).toMatchObject({ state: "up", lossRatio: 0 });
   });
 
+  it("has losses between answers held against it, though they came in an outage", () => {
+    const line = new Line({ probe: lossy, holdDownMs: 0 });
+    line.link(true);
+    line.rounds(...times(30, answer), ...times(3, failure));
+    line.rounds(...Array.from({ length: 10 }, () => [answer, failure]).flat());
+    expect(line.report).toMatchObject({ state: "down", reason: failure.reason });
+    line.rounds(...times(3, answer));
+    expect(line.report).toMatchObject({ state: "down", reason: "loss 23.3 % above 20 %" });
+  });
+
   it("is degraded, and up, beyond thresholds of their own", () => {
     const line = new Line({ probe: { ...lossy, degraded: { ...none, lossRatio: 0.05 } } });
     line.rounds(failure, answer, failure, answer, failure);
