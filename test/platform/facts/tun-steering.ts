@@ -7,58 +7,31 @@
  * ports all go to queue 0, whose worker is the one that the fanout program of the uplinks brings them to.
  */
 
-import assert from "node:assert/strict";
-import { openSockets } from "../../../src/io/packet-socket.ts";
-import { openTunQueues } from "../../../src/io/tun.ts";
 import { steer } from "../../../src/tables/steering-hash.ts";
-import { DeviceLoop } from "../../support/device-loop.ts";
-import { enterOwnNetwork, ip, makeWire, sysctl } from "../../support/own-network.ts";
-import {
-  frame,
-  GRE,
-  ICMP,
-  icmpEcho,
-  icmpError,
-  ipv4,
-  randomFrom,
-  TCP,
-  tcp,
-  UDP,
-  udp,
-} from "../../support/raw-packet.ts";
+import { ip, sysctl } from "../../support/own-network.ts";
+import { QueueFinder } from "../../support/queue-finder.ts";
+import { GRE, ICMP, icmpEcho, icmpError, ipv4, TCP, tcp, UDP, udp } from "../../support/raw-packet.ts";
 
 const queues = 3;
 const packets = 600;
-const vnetBytes = 10;
 const server = 0xc0000205; // 192.0.2.5
 
-enterOwnNetwork();
-const [left, right] = makeWire("left", "right");
-sysctl("ipv4/ip_forward", 1);
-sysctl("ipv4/conf/all/rp_filter", 0);
-sysctl("ipv4/conf/left/rp_filter", 0);
-ip("addr add 192.168.10.1/24 dev left");
-ip("route add 192.168.0.0/16 dev left");
-const tunFds = openTunQueues("sluice0", queues);
-ip("link set sluice0 up");
-ip("route add 192.0.2.0/24 dev sluice0");
-
-const [wireFd] = openSockets({
-  interface: "right",
-  ifindex: right.ifindex,
-  linkHeaderBytes: 14,
-  firstPort: 1,
-  lastPort: 65535,
-  workers: 1,
-  forwards: [],
-  destinations: null,
+const finder = new QueueFinder({
+  queues,
+  prepareWire() {
+    sysctl("ipv4/ip_forward", 1);
+    sysctl("ipv4/conf/all/rp_filter", 0);
+    sysctl("ipv4/conf/left/rp_filter", 0);
+    ip("addr add 192.168.10.1/24 dev left");
+    ip("route add 192.168.0.0/16 dev left");
+  },
+  prepareTun() {
+    ip("link set sluice0 up");
+    ip("route add 192.0.2.0/24 dev sluice0");
+  },
+  numberOf: (packet) => (packet.getUint32(16) === server ? packet.getUint16(4) : 0),
 });
-const loop = new DeviceLoop([{ fd: wireFd!, kind: "packet" }, ...tunFds.map((fd) => ({ fd, kind: "tun" as const }))]);
-
-const seed = Date.now() >>> 0;
-const random = randomFrom(seed);
-const expected = new Map<number, { queue: number; kind: string }>();
-const found = new Map<number, number>();
+const { random } = finder;
 
 for (let identification = 1; identification <= packets; identification++) {
   const source = 0xc0a80000 + 0xb00 + random(0xf000); // somewhere in 192.168/16, but not the router
@@ -74,17 +47,9 @@ for (let identification = 1; identification <= packets; identification++) {
     ...(fragment === undefined ? {} : { fragment }),
   });
   const queue = endpoint === null ? 0 : steer(endpoint.address, endpoint.port, queues);
-  expected.set(identification, { queue, kind });
-  loop.send(0, frame(right, left, packet));
-  if (identification % 32 === 0) collect();
+  finder.send(packet, identification, queue, kind);
 }
-collect();
-
-assert.equal(found.size, packets, `every packet arrives, seed ${seed}`);
-for (const [identification, { queue, kind }] of expected) {
-  assert.equal(found.get(identification), queue, `queue of packet ${identification} (${kind}), seed ${seed}`);
-}
-assert.equal(new Set(found.values()).size, queues, "every queue was used");
+finder.check();
 
 interface Choice {
   kind: string;
@@ -133,14 +98,4 @@ function randomPayload(source: number, port: number, farPort: number): Choice {
     () => ({ ...choices[0]!(), kind: "UDP, don't fragment", fragment: 0x4000 }),
   ];
   return choices[random(choices.length)]!();
-}
-
-function collect(): void {
-  const [, ...perQueue] = loop.drain(50);
-  for (const [queue, received] of perQueue.entries()) {
-    for (const packet of received) {
-      const view = new DataView(packet.buffer, vnetBytes);
-      if (view.getUint32(16) === server) found.set(view.getUint16(4), queue);
-    }
-  }
 }

@@ -7,15 +7,11 @@
  * fixed header is queue 0's.
  */
 
-import assert from "node:assert/strict";
-import { openSockets } from "../../../src/io/packet-socket.ts";
-import { openTunQueues } from "../../../src/io/tun.ts";
 import { steer } from "../../../src/tables/steering-hash.ts";
-import { DeviceLoop } from "../../support/device-loop.ts";
-import { enterOwnNetwork, ip, makeWire, sysctl } from "../../support/own-network.ts";
+import { ip, sysctl } from "../../support/own-network.ts";
+import { QueueFinder } from "../../support/queue-finder.ts";
 import {
   fragmentFields,
-  frame,
   GRE,
   ICMPV6,
   type Ipv6Fields,
@@ -23,7 +19,6 @@ import {
   icmpError6,
   ipv6,
   noOptions,
-  randomFrom,
   TCP,
   tcp,
   UDP,
@@ -32,49 +27,30 @@ import {
 
 const queues = 3;
 const packets = 600;
-const vnetBytes = 10;
 const server = "2001:db8:ff::10";
 
-enterOwnNetwork();
-const [left, right] = makeWire("left", "right");
-sysctl("ipv6/conf/all/forwarding", 1);
-sysctl("ipv6/conf/left/disable_ipv6", 0);
-const tunFds = openTunQueues("sluice0", queues);
-sysctl("ipv6/conf/sluice0/disable_ipv6", 0);
-ip("link set sluice0 up");
-ip("route add 2001:db8:ff::/64 dev sluice0");
-
-const [wireFd] = openSockets({
-  interface: "right",
-  ifindex: right.ifindex,
-  linkHeaderBytes: 14,
-  firstPort: 1,
-  lastPort: 65535,
-  workers: 1,
-  forwards: [],
-  destinations: null,
+const finder = new QueueFinder({
+  queues,
+  prepareWire() {
+    sysctl("ipv6/conf/all/forwarding", 1);
+    sysctl("ipv6/conf/left/disable_ipv6", 0);
+  },
+  prepareTun() {
+    sysctl("ipv6/conf/sluice0/disable_ipv6", 0);
+    ip("link set sluice0 up");
+    ip("route add 2001:db8:ff::/64 dev sluice0");
+  },
+  numberOf: (packet) => packet.getUint32(0) & 0xfffff,
 });
-const loop = new DeviceLoop([{ fd: wireFd!, kind: "packet" }, ...tunFds.map((fd) => ({ fd, kind: "tun" as const }))]);
-
-const seed = Date.now() >>> 0;
-const random = randomFrom(seed);
-const expected = new Map<number, { queue: number; kind: string }>();
-const found = new Map<number, number>();
+const { random } = finder;
 
 for (let flowLabel = 1; flowLabel <= packets; flowLabel++) {
   const source = `fd00:10::${(1 + random(0xfffe)).toString(16)}`;
   const { kind, port, ...fields } = randomPayload(random(65536), random(65536));
-  loop.send(0, frame(right, left, ipv6({ source, destination: server, flowLabel, ...fields })));
-  expected.set(flowLabel, { queue: port === null ? 0 : steer(0, port, queues), kind });
-  if (flowLabel % 32 === 0) collect();
+  const packet = ipv6({ source, destination: server, flowLabel, ...fields });
+  finder.send(packet, flowLabel, port === null ? 0 : steer(0, port, queues), kind);
 }
-collect();
-
-assert.equal(found.size, packets, `every packet arrives, seed ${seed}`);
-for (const [flowLabel, { queue, kind }] of expected) {
-  assert.equal(found.get(flowLabel), queue, `queue of packet ${flowLabel} (${kind}), seed ${seed}`);
-}
-assert.equal(new Set(found.values()).size, queues, "every queue was used");
+finder.check();
 
 interface Choice extends Pick<Ipv6Fields, "protocol" | "payload" | "extensions"> {
   kind: string;
@@ -113,14 +89,4 @@ function randomPayload(port: number, farPort: number): Choice {
     about("a fragment", inner(UDP, udp(farPort, port), [{ protocol: 44, bytes: fragmentFields(0, true, 7) }]), null),
   ];
   return choices[random(choices.length)]!;
-}
-
-function collect(): void {
-  const [, ...perQueue] = loop.drain(50);
-  for (const [queue, received] of perQueue.entries()) {
-    for (const packet of received) {
-      const label = new DataView(packet.buffer, vnetBytes).getUint32(0) & 0xfffff;
-      if (label !== 0) found.set(label, queue);
-    }
-  }
 }
