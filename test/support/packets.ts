@@ -80,11 +80,13 @@ export function udp(fields: UdpFields): Uint8Array {
   const source = endpoint(fields.source);
   const destination = endpoint(fields.destination);
   const payload = concat(words(source.port, destination.port, fields.length ?? 8 + data.length, 0), data);
-  setLayer4Checksum(payload, 6, UDP, source.address, destination.address, fields.checksum ?? "right");
+  setLayer4Checksum(payload, 6, UDP, pseudoHeader(UDP, source.address, destination.address, payload.length), fields);
   return ip({ ...fields, source: source.address, destination: destination.address, protocol: UDP, payload });
 }
 
-export interface TcpFields extends Layer4Fields {
+/** Of a TCP segment, whatever carries it. */
+export interface SegmentFields {
+  data?: Uint8Array;
   flags?: number;
   sequence?: number;
   acknowledgment?: number;
@@ -95,16 +97,25 @@ export interface TcpFields extends Layer4Fields {
   dataOffset?: number;
 }
 
+export type TcpFields = Layer4Fields & SegmentFields;
+
 export function tcp(fields: TcpFields): Uint8Array {
-  const data = fields.data ?? new Uint8Array();
-  const options = fields.tcpOptions ?? new Uint8Array();
   const source = endpoint(fields.source);
   const destination = endpoint(fields.destination);
+  const payload = tcpSegment(fields, source.port, destination.port);
+  setLayer4Checksum(payload, 16, TCP, pseudoHeader(TCP, source.address, destination.address, payload.length), fields);
+  return ip({ ...fields, source: source.address, destination: destination.address, protocol: TCP, payload });
+}
+
+/** Header and data, with a checksum of 0. */
+export function tcpSegment(fields: SegmentFields, sourcePort: number, destinationPort: number): Uint8Array {
+  const data = fields.data ?? new Uint8Array();
+  const options = fields.tcpOptions ?? new Uint8Array();
   const headerBytes = 20 + Math.ceil(options.length / 4) * 4;
   const payload = new Uint8Array(headerBytes + data.length);
   const view = new DataView(payload.buffer);
-  view.setUint16(0, source.port);
-  view.setUint16(2, destination.port);
+  view.setUint16(0, sourcePort);
+  view.setUint16(2, destinationPort);
   view.setUint32(4, fields.sequence ?? 1);
   view.setUint32(8, fields.acknowledgment ?? 0);
   view.setUint8(12, (fields.dataOffset ?? headerBytes / 4) << 4);
@@ -112,8 +123,7 @@ export function tcp(fields: TcpFields): Uint8Array {
   view.setUint16(14, fields.window ?? 0xfaf0);
   payload.set(options, 20);
   payload.set(data, headerBytes);
-  setLayer4Checksum(payload, 16, TCP, source.address, destination.address, fields.checksum ?? "right");
-  return ip({ ...fields, source: source.address, destination: destination.address, protocol: TCP, payload });
+  return payload;
 }
 
 export interface EchoFields extends Omit<Layer4Fields, "checksum"> {
@@ -343,21 +353,21 @@ export function layer4Checksum(payload: Uint8Array, protocol: number, source: st
   return internetChecksum(concat(pseudoHeader(protocol, source, destination, payload.length), payload));
 }
 
-function setLayer4Checksum(
+/** Writes the checksum of a payload whose own is 0 so far, of the kind that the fields say. */
+export function setLayer4Checksum(
   payload: Uint8Array,
   at: number,
   protocol: number,
-  source: string,
-  destination: string,
-  kind: Checksum,
+  pseudoHeader: Uint8Array,
+  { checksum: kind = "right" }: { checksum?: Checksum },
 ): void {
   const view = viewOf(payload);
   if (kind === "none") return;
   if (kind === "partial") {
-    view.setUint16(at, onesComplementSum(pseudoHeader(protocol, source, destination, payload.length)));
+    view.setUint16(at, onesComplementSum(pseudoHeader));
     return;
   }
-  const right = layer4Checksum(payload, protocol, source, destination);
+  const right = internetChecksum(concat(pseudoHeader, payload));
   view.setUint16(at, protocol === UDP && right === 0 ? 0xffff : right);
   if (kind === "wrong") view.setUint16(at, view.getUint16(at) === 1 ? 2 : view.getUint16(at) ^ 1);
 }
@@ -408,6 +418,6 @@ export function randomFrom(seed: number): () => number {
   };
 }
 
-function viewOf(bytes: Uint8Array): DataView {
+export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

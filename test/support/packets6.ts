@@ -3,7 +3,19 @@
  * purpose, without code of src. Endpoints are "[address]:port"; addresses are read by node:net's rules.
  */
 import { isIPv6 } from "node:net";
-import { type Checksum, concat, internetChecksum, TCP, UDP, type VnetFields, words } from "./packets.ts";
+import {
+  type Checksum,
+  concat,
+  internetChecksum,
+  type SegmentFields,
+  setLayer4Checksum,
+  TCP,
+  tcpSegment,
+  UDP,
+  type VnetFields,
+  viewOf,
+  words,
+} from "./packets.ts";
 
 export const ICMPV6 = 58;
 export const HOP_BY_HOP = 0;
@@ -57,33 +69,15 @@ export function udp6(fields: Layer46Fields & { length?: number }): Uint8Array {
   const source = endpoint6(fields.source);
   const destination = endpoint6(fields.destination);
   const payload = concat(words(source.port, destination.port, fields.length ?? 8 + data.length, 0), data);
-  setChecksum(payload, 6, UDP, source.address, destination.address, fields.checksum ?? "right");
+  setLayer4Checksum(payload, 6, UDP, pseudoHeader(payload.length, UDP, source.address, destination.address), fields);
   return ip6({ ...fields, source: source.address, destination: destination.address, protocol: UDP, payload });
 }
 
-export interface Tcp6Fields extends Layer46Fields {
-  flags?: number;
-  sequence?: number;
-  acknowledgment?: number;
-  tcpOptions?: Uint8Array;
-}
-
-export function tcp6(fields: Tcp6Fields): Uint8Array {
-  const { data = new Uint8Array(), tcpOptions = new Uint8Array() } = fields;
+export function tcp6(fields: Layer46Fields & SegmentFields): Uint8Array {
   const source = endpoint6(fields.source);
   const destination = endpoint6(fields.destination);
-  const head = new Uint8Array(20 + Math.ceil(tcpOptions.length / 4) * 4);
-  const view = new DataView(head.buffer);
-  view.setUint16(0, source.port);
-  view.setUint16(2, destination.port);
-  view.setUint32(4, fields.sequence ?? 1);
-  view.setUint32(8, fields.acknowledgment ?? 0);
-  view.setUint8(12, head.length * 4);
-  view.setUint8(13, fields.flags ?? 0x10);
-  view.setUint16(14, 0xfaf0);
-  head.set(tcpOptions, 20);
-  const payload = concat(head, data);
-  setChecksum(payload, 16, TCP, source.address, destination.address, fields.checksum ?? "right");
+  const payload = tcpSegment(fields, source.port, destination.port);
+  setLayer4Checksum(payload, 16, TCP, pseudoHeader(payload.length, TCP, source.address, destination.address), fields);
   return ip6({ ...fields, source: source.address, destination: destination.address, protocol: TCP, payload });
 }
 
@@ -114,7 +108,13 @@ export function icmpError6(
 }
 
 function icmp6(fields: { source: string; destination: string; checksum?: Checksum }, payload: Uint8Array): Uint8Array {
-  setChecksum(payload, 2, ICMPV6, fields.source, fields.destination, fields.checksum ?? "right");
+  setLayer4Checksum(
+    payload,
+    2,
+    ICMPV6,
+    pseudoHeader(payload.length, ICMPV6, fields.source, fields.destination),
+    fields,
+  );
   return ip6({ ...fields, protocol: ICMPV6, payload });
 }
 
@@ -292,27 +292,4 @@ function layer4Sum(payload: Uint8Array, protocol: number, source: string, destin
 
 function pseudoHeader(length: number, protocol: number, source: string, destination: string): Uint8Array {
   return concat(address6Bytes(source), address6Bytes(destination), words(0, length, 0, protocol));
-}
-
-function setChecksum(
-  payload: Uint8Array,
-  at: number,
-  protocol: number,
-  source: string,
-  destination: string,
-  kind: Checksum,
-): void {
-  const view = viewOf(payload);
-  if (kind === "none") return;
-  if (kind === "partial") {
-    view.setUint16(at, ~internetChecksum(pseudoHeader(payload.length, protocol, source, destination)) & 0xffff);
-    return;
-  }
-  const right = layer4Sum(payload, protocol, source, destination);
-  view.setUint16(at, protocol === UDP && right === 0 ? 0xffff : right);
-  if (kind === "wrong") view.setUint16(at, view.getUint16(at) === 1 ? 2 : view.getUint16(at) ^ 1);
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
