@@ -1,6 +1,5 @@
 /** A forwarder between in-memory devices, with one client's packets written straight into the slots: the rig of the micro-benchmarks. */
 
-import { filtering } from "../../src/dataplane/conntrack.ts";
 import { FlowMemory, flowMemoryBytes } from "../../src/dataplane/flow-memory.ts";
 import { Forwarder } from "../../src/dataplane/forwarder.ts";
 import { flowWord, flowWords } from "../../src/tables/flow-table.ts";
@@ -17,7 +16,7 @@ import {
 } from "../../src/tables/packet-memory.ts";
 import { SharedState, uplinkWord } from "../../src/tables/shared-state.ts";
 import { dontFragment, ipv4, parseAddress, protocolUdp, setHeaderChecksum } from "../../src/wire/ipv4.ts";
-import { plainPolicy } from "../../test/support/plain-policy.ts";
+import { plainForwarder } from "../../test/support/plain-forwarder.ts";
 
 const batch = 32;
 const mapped = parseAddress("203.0.113.2")!;
@@ -52,32 +51,16 @@ export function openBenchPath(flows: number): BenchPath {
   const forwarder = new Forwarder({
     io,
     shared,
+    ...plainForwarder,
     uplinks: 1,
-    worker: 0,
-    workers: 1,
     flows,
     flowsPerHost: flows,
     firstPort: 1024,
     lastPort: 65_535,
-    endpointIndependent: true,
-    filtering: filtering.addressAndPort,
-    forwards: [],
-    insidePrefix: null,
-    timeouts: {
-      tcpEstablishedMs: 7_440_000,
-      tcpTransitoryMs: 240_000,
-      udpMs: 300_000,
-      icmpMs: 60_000,
-      otherMs: 600_000,
-    },
     key0: 1,
     key1: 2,
-    policy: plainPolicy,
     memory: new FlowMemory(new SharedArrayBuffer(flowMemoryBytes(1)), 1),
-    balanceKey0: 3,
-    balanceKey1: 4,
     random: Math.random,
-    errorSource: parseAddress("10.255.255.2")!,
     mailboxes: null,
     wake: () => {},
     clock: () => nowMs,

@@ -13,7 +13,6 @@
  */
 
 import { expect } from "vitest";
-import { filtering } from "../../src/dataplane/conntrack.ts";
 import { FlowMemory, flowMemoryBytes } from "../../src/dataplane/flow-memory.ts";
 import { Forwarder, type ForwarderOptions } from "../../src/dataplane/forwarder.ts";
 import { dropNames } from "../../src/dataplane/verdict.ts";
@@ -39,15 +38,14 @@ import {
   vnetHeader,
 } from "../support/packets.ts";
 import { address6Words, type ParsedPacket6, parse6 } from "../support/packets6.ts";
-import { plainPolicy } from "../support/plain-policy.ts";
+import { plainForwarder } from "../support/plain-forwarder.ts";
 
+export { errorSource } from "../support/plain-forwarder.ts";
 export const client = "192.168.10.2";
 export const otherClient = "192.168.10.3";
 export const server = "192.0.2.10";
 export const otherServer = "192.0.2.11";
 export const uplinkAddresses = ["203.0.113.2", "198.51.100.2", "198.51.100.130"];
-/** No interface's address: the source of our own ICMP errors. */
-export const errorSource = "10.255.255.2";
 export const firstPort = 16_384;
 export const client6 = "fd00:10::2";
 export const otherClient6 = "fd00:10::3";
@@ -130,32 +128,16 @@ export class Rig {
       this.setInside("0.0.0.0/0", "::/0");
     }
     this.forwarder = new Forwarder({
+      ...plainForwarder,
       uplinks: links.length,
-      worker: 0,
-      workers: 1,
       flows: 1024,
       flowsPerHost: 1024,
       firstPort,
       lastPort: firstPort + 1023,
-      endpointIndependent: true,
-      filtering: filtering.addressAndPort,
-      forwards: [],
-      insidePrefix: null,
-      timeouts: {
-        tcpEstablishedMs: 7_440_000,
-        tcpTransitoryMs: 240_000,
-        udpMs: 300_000,
-        icmpMs: 60_000,
-        otherMs: 600_000,
-      },
       key0: 0x1234_5678,
       key1: 0x0fed_cba9,
-      policy: plainPolicy,
       memory: openMemory(options.workers ?? 1),
-      balanceKey0: 3,
-      balanceKey1: 4,
       random: randomFrom(seed),
-      errorSource: addressNumber(errorSource),
       ...options,
       io: this.io,
       shared: this.shared,
