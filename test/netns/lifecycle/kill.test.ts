@@ -32,7 +32,8 @@ describe.each([1, 2])("with %i workers, new connections without a pause and a tr
     const first = await startSluice(lab, smallConfig(lab, { workers }));
     await annotate(`start: ${await settle()} connections failed before 30 in a row succeeded`);
     const transfer = lab.spawn("client1", ["iperf3", "--bidir", "-t", "60", "--forceflush", "-c", server]);
-    await transfer.waitFor(/ 1.00-2.00 /);
+    // An interval that begins after a second; how long it is depends on the machine.
+    await transfer.waitFor(/ [1-9]\.\d\d-/);
 
     await first.kill9();
     await annotate(`kill -9: ${await settle()} connections failed before 30 in a row succeeded`);
