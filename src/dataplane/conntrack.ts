@@ -522,6 +522,7 @@ export class Conntrack {
 
   /** Lets a flow whose connection is over wait to be recycled, behind all others, and does so again with every packet. */
   #retire(flow: number): void {
+    this.setFlag(flow, flowFlag.over);
     this.#ageing.retire(flow);
     this.#releaseHost(flow);
   }
@@ -542,6 +543,7 @@ export class Conntrack {
   #revive(flow: number): void {
     const words = this.flows.words;
     const row = flow * flowWords;
+    words[row + flowWord.state]! &= ~flowFlag.over;
     words[row + flowWord.host] = this.#hosts.add(words[row + flowWord.inside]!, 0);
     this.#countOver(flow, -1);
   }

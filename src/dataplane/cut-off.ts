@@ -29,7 +29,7 @@ import { type OwnPacketMemory, writeQuestion, writeReset } from "./own-packets.t
 import { isOver, tcpState } from "./tcp-state.ts";
 import type { Uplinks6 } from "./uplinks6.ts";
 
-/** Rows looked at and flows ended a turn, at most: some 100 us each. */
+/** Rows looked at and flows ended a turn, at most: some tenths of a millisecond. */
 const rowBudget = 4096;
 const endBudget = 256;
 /** Where in a scratch slot a second packet stands: behind the first, and room for its own headers before it. */

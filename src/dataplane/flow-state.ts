@@ -17,7 +17,12 @@ export const flowFlag = {
   displaced: 0x1000,
   /** We have ended the connection ourselves (cut-off.ts): the row tells who goes on with it. */
   cutOff: 0x2000,
+  /** Its connection is over, by whatever way: the next may take another uplink. */
+  over: 0x4000,
 } as const;
+
+/** What has to be thought about before a packet of the inside's goes on (rescue.ts). */
+export const notOnItsWay = flowFlag.unanswered | flowFlag.cutOff | flowFlag.over;
 
 export const stateMask = 0xff;
 

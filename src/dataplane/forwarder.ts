@@ -30,7 +30,7 @@ import { Decoder6 } from "./decode6.ts";
 import { Domains } from "./domains.ts";
 import { Egress } from "./egress.ts";
 import type { FlowPolicy } from "./flow-policy.ts";
-import { flowFlag } from "./flow-state.ts";
+import { flowFlag, notOnItsWay } from "./flow-state.ts";
 import { Forwarder6, type Forwarder6Options } from "./forwarder6.ts";
 import { FragmentPath } from "./fragment-path.ts";
 import { findQuotedFlow, floorNextHopMtu, translateErrorInbound, translateErrorOutbound } from "./icmp-error.ts";
@@ -120,7 +120,7 @@ export class Forwarder {
     const cutOff = new CutOff(conntrack, egress, uplinks6, ownErrors6, this.#counters, options.uplinks);
     this.#answers = answers;
     this.#cutOff = cutOff;
-    this.#rescue = new Rescue(conntrack, egress, this.#admission, answers, cutOff, policy.rescue);
+    this.#rescue = new Rescue(conntrack, egress, shared.masks, this.#admission, answers, cutOff, policy.rescue);
     this.#ipv6 = new Forwarder6(options, {
       ...{ conntrack, egress, uplinks: uplinks6, ownErrors: ownErrors6, answers, cutOff, post: this.#post },
       ...{ count, drop, enter },
@@ -348,7 +348,7 @@ export class Forwarder {
     const row = flow * flowWords;
     const uplink = words[row + flowWord.outside]! & 0xff;
     return (
-      (words[row + flowWord.state]! & (flowFlag.unanswered | flowFlag.cutOff)) === 0 &&
+      (words[row + flowWord.state]! & notOnItsWay) === 0 &&
       this.#egress.uplinkWord(uplink, uplinkWord.ready) !== 0 &&
       this.#egress.uplinkWord(uplink, uplinkWord.address) === words[row + flowWord.mapped]
     );

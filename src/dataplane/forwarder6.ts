@@ -21,7 +21,7 @@ import { kind } from "./decode-layer4.ts";
 import { Domains } from "./domains.ts";
 import type { Egress } from "./egress.ts";
 import type { FlowPolicy } from "./flow-policy.ts";
-import { flowFlag } from "./flow-state.ts";
+import { flowFlag, notOnItsWay } from "./flow-state.ts";
 import { FragmentPath6 } from "./fragment-path6.ts";
 import { IcmpErrors6, keepsIdentifier } from "./icmp6-error.ts";
 import { keepPort, setDestination6, setSource6 } from "./masquerade6.ts";
@@ -98,7 +98,8 @@ export class Forwarder6 {
     this.#domains = new Domains(options);
     this.#ownErrors = ownErrors;
     this.#answers = answers;
-    this.#rescue = new Rescue(conntrack, uplinks, this.#admission, answers, cutOff, options.policy.rescue);
+    const { masks6 } = options.shared;
+    this.#rescue = new Rescue(conntrack, uplinks, masks6, this.#admission, answers, cutOff, options.policy.rescue);
     this.#errors = new IcmpErrors6(view, conntrack.flows, conntrack.names);
     this.#owner = new Owner6(conntrack.flows, egress, this.#uplinks, post, options.worker, forwards, enter);
     const { key0, key1 } = options;
@@ -318,7 +319,7 @@ export class Forwarder6 {
     const row = flow * flowWords;
     const uplink = words[row + flowWord.outside]! & 0xff;
     return (
-      (words[row + flowWord.state]! & (flowFlag.unanswered | flowFlag.cutOff)) === 0 &&
+      (words[row + flowWord.state]! & notOnItsWay) === 0 &&
       this.#uplinks.isReady(uplink) &&
       this.#uplinks.isOwn(uplink, words[row + flowWord.mapped]!)
     );

@@ -47,12 +47,23 @@ export class Rescue {
   readonly #conntrack: Conntrack;
   readonly #flows: FlowTable;
   readonly #line: Line;
+  readonly #masks: Int32Array;
   readonly #opener: Opener;
   readonly #answers: Answers;
   readonly #cutOff: CutOff;
   #isOn: boolean;
 
-  constructor(conntrack: Conntrack, line: Line, opener: Opener, answers: Answers, cutOff: CutOff, isOn: boolean) {
+  /** `masks`: by group, the uplinks that may get flows (shared-state.ts). */
+  constructor(
+    conntrack: Conntrack,
+    line: Line,
+    masks: Int32Array,
+    opener: Opener,
+    answers: Answers,
+    cutOff: CutOff,
+    isOn: boolean,
+  ) {
+    this.#masks = masks;
     this.#conntrack = conntrack;
     this.#flows = conntrack.flows;
     this.#line = line;
@@ -92,9 +103,12 @@ export class Rescue {
       const moved = this.#rescue(flow, rows, p, nowMs);
       if (moved !== flow) return moved;
     }
-    if (this.#line.isReady(uplink)) return flow;
     // Nothing is lost by a connection that begins on another uplink; on the old flow it would wait for its own.
     const begins = isTcp && isFirstSyn(rows[p + packetWord.flags]!) && mayBeginAnew(state & stateMask);
+    const isReady = this.#line.isReady(uplink);
+    // One that gets no new flows, though it can send, may be dead further on, or is to become empty.
+    const isLeft = (state & flowFlag.over) !== 0 && ((this.#masks[0]! >>> uplink) & 1) === 0;
+    if (isReady && !(begins && isLeft)) return flow;
     if (!begins) return -verdict.uplinkNotReady;
     this.#conntrack.close(flow);
     return 0;

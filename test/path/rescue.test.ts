@@ -350,6 +350,18 @@ test("a connection from a port whose last one is over is asked for, timed and mo
   expect(times).toEqual([100, 200]);
 });
 
+test("a connection from a port whose last one is over begins elsewhere when its uplink gets no new flows", () => {
+  const { rig, port } = unanswered(tcp(syn), 10);
+  const remote = { source: `${server}:80`, destination: `${uplinkAddresses[0]}:${port}` };
+  rig.in(tcp({ ...remote, flags: RST | ACK, acknowledgment: 901 }), 0);
+  expect(sent(rig, tcp({ ...syn, sequence: 90_000 })), "as long as it may").toEqual([1, 0]);
+  rig.in(tcp({ ...remote, flags: RST | ACK, acknowledgment: 90_001 }), 0);
+  rig.shared.masks[0] = 2;
+  expect(sent(rig, tcp({ ...syn, sequence: 500_000 }))).toEqual([0, 1]);
+  expect(rig.openFlows).toBe(1);
+  checkInvariants(rig.forwarder.conntrack, rig.shared.counters(0));
+});
+
 test("a refusal is an answer", () => {
   const { rig, port } = unanswered(tcp(syn), 10);
   const refusal = { flags: RST | ACK, acknowledgment: 901 };
