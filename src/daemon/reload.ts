@@ -28,15 +28,27 @@ export async function reload(
   } catch (error) {
     return { changed: [], problems: problemsOf(error) };
   }
-  const refused = fixed.filter((section) => !isEqual(next[section], current[section]));
-  if (refused.length > 0) {
-    const problems = refused.map((section) => `${section}: cannot change while sluice runs; restart it for that`);
-    return { changed: [], problems };
-  }
+  const problems = fixed
+    .filter((section) => !isEqual(comparable(next, section), comparable(current, section)))
+    .map((section) => `${section}: cannot change while sluice runs; restart it for that${hint(section)}`);
+  if (problems.length > 0) return { changed: [], problems };
   const changed = differences(current, next);
   for (const doubt of doubts) warn(formatProblem(current.file, doubt));
   await apply(next);
   return { changed, problems: [] };
+}
+
+/** A forward that names no uplink is for all of them, in the file's order, which means nothing. */
+function comparable(config: Config, section: (typeof fixed)[number]): unknown {
+  if (section !== "forwards") return config[section];
+  return config.forwards.map((forward) => ({ ...forward, uplinks: [...forward.uplinks].sort() }));
+}
+
+/** What a person who has not touched the section would not think of. */
+function hint(section: (typeof fixed)[number]): string {
+  return section === "forwards"
+    ? ", or name the uplinks of those that are for all, if it is an uplink that comes or goes"
+    : "";
 }
 
 function problemsOf(error: unknown): string[] {

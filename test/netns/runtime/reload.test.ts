@@ -20,18 +20,18 @@ describe("a reload", () => {
   let lab: Lab;
   let sluice: Sluice;
 
-  /** Changes that keep every flow: weights, tiers of nobody, probes, rules, groups, policy, hooks. */
-  const variant = (number: number) =>
-    smallConfig(lab, {
-      uplinks: [
-        { name: "isp1", interface: "wan0", weight: 1 + (number % 3), onDown: "keep" },
-        {
-          name: "isp2",
-          interface: "wan1",
-          weight: 1 + ((number + 1) % 2),
-          ...(number % 2 === 1 && { probe: { interval: "100ms", timeout: "2s", down: 100 } }),
-        },
-      ],
+  /** Changes that keep every flow: weights, the order of the uplinks, probes, rules, groups, policy, hooks. */
+  const variant = (number: number) => {
+    const isp1 = { name: "isp1", interface: "wan0", weight: 1 + (number % 3), onDown: "keep" };
+    const probe = { interval: "100ms", timeout: "2s", down: 100 };
+    const isp2 = {
+      ...{ name: "isp2", interface: "wan1", weight: 1 + ((number + 1) % 2) },
+      ...(number % 2 === 1 && { probe }),
+    };
+    return smallConfig(lab, {
+      uplinks: number % 2 === 1 ? [isp2, isp1] : [isp1, isp2],
+      // Of every uplink, in whatever order.
+      forwards: [{ protocol: "tcp", port: 8080, to: "192.168.10.2:80" }],
       balance: { policy: number % 4 === 3 ? "least-busy" : "weighted-hash" },
       ...(number % 3 === 2 && {
         groups: [{ name: "both", uplinks: { isp1: 1, isp2: 5 } }],
@@ -39,6 +39,7 @@ describe("a reload", () => {
       }),
       hooks: { up: "/bin/true", timeout: `${1 + number}s` },
     });
+  };
 
   beforeAll(async () => {
     lab = await openLab({ name: "reloads" });
@@ -103,6 +104,13 @@ describe("a reload", () => {
     const after = await statusOf(sluice);
     expect(after.uplinks.map(({ name, weight, state }) => [name, weight, state])).toEqual(
       before.uplinks.map(({ name, weight, state }) => [name, weight, state]),
+    );
+  });
+
+  it("of an uplink that goes says what keeps it: a forward of every uplink", async () => {
+    sluice.write({ ...variant(0), uplinks: [{ name: "isp1", interface: "wan0" }] });
+    expect((await sluice.run(["reload"], { mayFail: true })).stderr).toMatch(
+      /^forwards: cannot change while sluice runs; restart it for that, or name the uplinks of those that are for all/,
     );
   });
 
