@@ -127,7 +127,7 @@ describe("share/sluice.service", () => {
   it("is understood by systemd", async ({ skip }) => {
     if (!existsSync("/usr/bin/systemd-analyze")) skip();
     const file = join(lab.directory, "sluice.service");
-    writeFileSync(file, unit.replace("=/usr/local/bin/sluice", `=${path("bin/sluice")}`));
+    writeFileSync(file, unit.replaceAll("=/usr/local/bin/sluice", `=${path("bin/sluice")}`));
     const { status, stdout, stderr } = await runCommand(["systemd-analyze", "verify", file], { mayFail: true });
     expect([status, stdout, stderr]).toEqual([0, "", ""]);
   });
