@@ -1,5 +1,6 @@
 /** Rules and groups: whom they may name, what fits together, and rules that never come to bear. */
 
+import { mostBypassRules, planBypass, untellable } from "./bypass-plan.ts";
 import type { ConfigPath } from "./config-problem.ts";
 import type { ConfigReader } from "./config-reader.ts";
 import type { RuleConfig } from "./config-types.ts";
@@ -36,12 +37,27 @@ export function checkRules(reader: ConfigReader): void {
 }
 
 /** What only rules that are sound in themselves can be asked. */
-export function checkShadows(reader: ConfigReader, rules: readonly RuleConfig[]): void {
+export function checkRulesTogether(reader: ConfigReader, rules: readonly RuleConfig[]): void {
   for (const { rule, by } of findShadows(rules)) {
     const others = by.slice(0, 3).map((number) => `rules[${number}]`);
     const more = by.length > others.length ? ` and ${by.length - others.length} more` : "";
     const who = by.length === 1 ? `${others[0]} matches` : `${others.join(", ")}${more} together match`;
     reader.warning(["rules", rule], `never comes to bear: ${who} all that it does, and the first match wins`);
+  }
+  for (const { use, bypass } of untellable(rules))
+    reader.error(
+      ["rules", use],
+      `takes by DSCP or domain from what rules[${bypass}] bypasses, but the kernel, which decides first, knows neither`,
+      `rules[${bypass}] before it, or one that does not overlap`,
+    );
+  for (const family of ["-4", "-6"] as const) {
+    const { length } = planBypass({ rules }, family).rules;
+    if (length > mostBypassRules)
+      reader.error(
+        ["rules"],
+        `take ${length} rules of the kernel for what is bypassed`,
+        `at most ${mostBypassRules}; bypasses by destination alone that come first take none`,
+      );
   }
 }
 
@@ -74,6 +90,12 @@ function checkAction(reader: ConfigReader, rule: ConfigPath): void {
   if (!isBypass) return;
   if (reader.get([...rule, "strict"]) === true)
     reader.error([...rule, "strict"], "means nothing with bypass: no uplink is chosen", "strict with use only");
+  if (reader.entries([...rule, "match", "dscp"]).length > 0)
+    reader.error(
+      [...rule, "match", "dscp"],
+      "can't be left to the kernel's own routing",
+      "bypass by addresses, protocol, ports or interface",
+    );
   if (reader.entries([...rule, "match", "domain"]).length > 0)
     reader.error(
       [...rule, "match", "domain"],

@@ -13,7 +13,7 @@ import { type ConfigDocument, readDocument } from "./config-document.ts";
 import { checkNotYet } from "./config-not-yet.ts";
 import { ConfigError, type Problem } from "./config-problem.ts";
 import { ConfigReader } from "./config-reader.ts";
-import { checkShadows } from "./config-rule-checks.ts";
+import { checkRulesTogether } from "./config-rule-checks.ts";
 import { toGroup, toRule } from "./config-rules.ts";
 import { checkSchema, type RawConfig } from "./config-schema.ts";
 import type { BalanceConfig, Config, ForwardConfig, HooksConfig } from "./config-types.ts";
@@ -63,9 +63,13 @@ export function parseConfig(text: string, file: string): LoadedConfig {
   checkNotYet(reader);
   const problems = () =>
     [...document.warnings, ...shape, ...reader.problems].sort((a, b) => a.line - b.line || a.column - b.column);
-  if (problems().some((problem) => problem.severity === "error")) throw new ConfigError(file, problems());
+  const throwIfBad = () => {
+    if (problems().some(({ severity }) => severity === "error")) throw new ConfigError(file, problems());
+  };
+  throwIfBad();
   const config = toConfig(document.value as RawConfig, file);
-  checkShadows(reader, config.rules);
+  checkRulesTogether(reader, config.rules);
+  throwIfBad();
   return { config, warnings: problems(), document };
 }
 

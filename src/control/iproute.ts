@@ -8,19 +8,9 @@
 
 import { existsSync } from "node:fs";
 import { CommandError, run, runJson } from "./command.ts";
+import { protocol, type Rule, type RuleRow, ruleArguments, toRule } from "./ip-rule.ts";
 
-/** The origin that rules and routes of sluice show (`proto 83` in `ip rule`); free in iproute2's rt_protos. */
-export const protocol = 83;
-
-/** A routing policy rule. Absent fields do not restrict. */
-export interface Rule {
-  readonly priority: number;
-  /** An address, without length. */
-  readonly from?: string;
-  readonly iif?: string;
-  readonly oif?: string;
-  readonly action: { readonly table: number; readonly suppressPrefixLength?: number } | "blackhole";
-}
+export { protocol, type Rule, ruleArguments } from "./ip-rule.ts";
 
 export interface Route {
   readonly table: number;
@@ -82,18 +72,6 @@ export interface DefaultRoute {
   metric: number;
 }
 
-interface RuleRow {
-  priority: number;
-  src: string;
-  srclen?: number;
-  iif?: string;
-  oif?: string;
-  table?: string;
-  suppress_prefixlen?: number;
-  action?: string;
-  protocol?: string;
-}
-
 /** Where the kernel sends something: out of these devices, or to itself. */
 export interface Reachable {
   /** "default", an address, or address/length. */
@@ -117,7 +95,6 @@ interface RouteRow {
 /** rtnetlink.h: what `ip -N` prints for a route's type and a rule's action. */
 const typeNames: Record<string, Route["type"]> = { "7": "unreachable", "9": "throw" };
 const localType = "2";
-const blackholeAction = "6";
 
 export async function ip(...args: string[]): Promise<void> {
   await run("ip", args);
@@ -237,21 +214,6 @@ export function listLinks(): Promise<LinkRow[]> {
   return runJson<LinkRow[]>("ip", ["-json", "-details", "addr", "show"], []);
 }
 
-/** In the words of `ip rule`; the same rule gives the same words, which is how rows are compared. */
-export function ruleArguments(rule: Rule): string[] {
-  const { action } = rule;
-  return [
-    ...["pref", String(rule.priority), "protocol", String(protocol)],
-    ...(rule.from === undefined ? [] : ["from", `${rule.from}/${familyOf(rule.from) === "-6" ? 128 : 32}`]),
-    ...(rule.iif === undefined ? [] : ["iif", rule.iif]),
-    ...(rule.oif === undefined ? [] : ["oif", rule.oif]),
-    ...(typeof action === "string" ? ["type", action] : ["lookup", String(action.table)]),
-    ...(typeof action === "string" || action.suppressPrefixLength === undefined
-      ? []
-      : ["suppress_prefixlength", String(action.suppressPrefixLength)]),
-  ];
-}
-
 /** In the words of `ip route`; the same route gives the same words. */
 export function routeArguments(route: Route): string[] {
   return [
@@ -281,20 +243,6 @@ export function families(): Family[] {
 
 function ruleRows(family: Family): Promise<RuleRow[]> {
   return runJson<RuleRow[]>("ip", [family, "-N", "-json", "rule", "show"], []);
-}
-
-function toRule(row: RuleRow): Rule {
-  const suppress = row.suppress_prefixlen;
-  return {
-    priority: row.priority,
-    ...(row.src === "all" ? {} : { from: row.src }),
-    ...(row.iif === undefined ? {} : { iif: row.iif }),
-    ...(row.oif === undefined ? {} : { oif: row.oif }),
-    action:
-      row.action === blackholeAction
-        ? "blackhole"
-        : { table: Number(row.table), ...(suppress === undefined ? {} : { suppressPrefixLength: suppress }) },
-  };
 }
 
 /** What a route of IPv6 gets when it names none (IP6_RT_PRIO_USER). */

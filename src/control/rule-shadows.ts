@@ -42,6 +42,13 @@ export function findShadows(rules: readonly RuleConfig[]): Shadow[] {
   return shadows;
 }
 
+/** Tells of two rules, by their numbers, whether some flow matches both. */
+export function overlapOf(rules: readonly RuleConfig[]): (a: number, b: number) => boolean {
+  const domains = numberDomains(rules.map(({ match }) => match.domain).filter(({ length }) => length > 0));
+  const boxes = new Boxes(rules, domains);
+  return (a, b) => boxes.meet(a, b);
+}
+
 /** Rules for which some flow, as unlike the others' as can be, finds an earlier one. Interfaces are left out: more match then. */
 function suspectsOf(rules: readonly RuleConfig[], domains: DomainNumbers): number[] {
   if (rules.length < 2) return [];
@@ -99,6 +106,10 @@ class Boxes {
       for (const each of cover) by.add(each);
     }
     return by.size === 0 ? null : [...by].sort((a, b) => a - b);
+  }
+
+  meet(a: number, b: number): boolean {
+    return this.#boxes[a]!.some((one) => this.#boxes[b]!.some((other) => meets(one, other)));
   }
 
   #coverOfBox(box: Box, rule: number): number[] | null {

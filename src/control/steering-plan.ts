@@ -10,9 +10,12 @@
  *     3  iif TUN                blackhole                   from the TUN, and main knows no way inside
  *     4  from ADDRESS1 iif lo   T1                          sent from an uplink's address: everything else
  *     5  oif WAN1               T1                          sent by a socket that is bound to an uplink's interface
- *     6  iif LAN                T                           steered
- *     7  iif lo                 T                           steered, the machine's own (local: true)
+ *     6  WHAT IS BYPASSED       on with 10                  left to the kernel, in the order of the configured rules
+ *        WHAT IS NOT            T                           where an earlier rule uses an uplink for some of that
+ *     7  iif LAN                T                           steered
+ *     8  iif lo                 T                           steered, the machine's own (local: true)
  *        from TO iif lo         T                           else only what answers at a forward's inside address
+ *    10                         nothing                     only there to go on from, where something is bypassed
  *
  * Why 1 comes before 2 and is not merely 4: a service on ADDRESS1 that answers a host on the LAN must
  * find the LAN in main, so main's networks come before T1's default. But main also has the *other*
@@ -21,7 +24,7 @@
  *
  * `iif lo` means "sent by this machine". The kernel's reverse-path check of a reply that enters by the
  * TUN asks these rules too, as a packet that goes the other way: from the LAN, or from this machine
- * (fib_validate_source in net/ipv4/fib_frontend.c). Rules 6 and 7 answer it, so replies pass also when
+ * (fib_validate_source in net/ipv4/fib_frontend.c). Rules 7 and 8 answer it, so replies pass also when
  * main has no default route.
  *
  * Rule 3 stands for "nothing leaves untranslated": what the translator hands back is for the inside,
@@ -38,6 +41,7 @@
  * of last resort that does not leave with the TUN.
  */
 
+import { planBypass } from "./bypass-plan.ts";
 import type { Config } from "./config-types.ts";
 import { canonical6 } from "./config-values.ts";
 import { type Family, familyOf, mainTable, type Route, type Rule } from "./iproute.ts";
@@ -99,12 +103,31 @@ export function planRules(config: Config, uplinks: readonly UplinkSnapshot[], sl
   });
   rules.push({ priority: at(2), action: { table: mainTable, suppressPrefixLength: 0 } });
   rules.push({ priority: at(3), iif: config.tun.name, action: "blackhole" });
-  for (const lan of config.steer.interfaces) rules.push({ priority: at(6), iif: lan, action: steered });
-  if (config.steer.local) rules.push({ priority: at(7), iif: "lo", action: steered });
+  for (const lan of config.steer.interfaces) rules.push({ priority: at(7), iif: lan, action: steered });
+  if (config.steer.local) rules.push({ priority: at(8), iif: "lo", action: steered });
   else
     for (const from of forwardTargets(config, family))
-      rules.push({ priority: at(7), from, iif: "lo", action: steered });
+      rules.push({ priority: at(8), from, iif: "lo", action: steered });
+  rules.push(...bypassRules(config, slot, family));
   return rules.sort((a, b) => a.priority - b.priority);
+}
+
+/** Where the rules are whose order counts: the file's, which is that of their making. */
+export function bypassPriority({ firstPriority }: Slot): number {
+  return firstPriority + 5;
+}
+
+/** What is left to the kernel, and what earlier rules take from that. */
+function bypassRules(config: Config, slot: Slot, family: Family): Rule[] {
+  const { rules } = planBypass(config, family);
+  if (rules.length === 0) return [];
+  const end = slot.firstPriority + prioritiesPerSlot - 1;
+  const priority = bypassPriority(slot);
+  const wanted = rules.map(({ isBypass, protocol, ...selector }): Rule => {
+    const action = isBypass ? { goto: end } : { table: slot.firstTable };
+    return { priority, ...selector, ...(protocol !== undefined && { ipProtocol: protocol }), action };
+  });
+  return [...wanted, { priority: end, action: "nop" }];
 }
 
 /** Where forwards lead. Of those only this machine's own addresses ever match `iif lo`. */
@@ -133,7 +156,9 @@ export function planRoutes(config: Config, uplinks: readonly UplinkSnapshot[], s
   const source = family === "-4" ? config.tun.address : tunAddress6(config);
   const isForwarded = family === "-4" || forwardsIpv6(uplinks);
   return [
-    ...neighbourhood[family].map((destination) => ({ table, type: "throw", destination }) as const),
+    ...[...neighbourhood[family], ...planBypass(config, family).thrown].map(
+      (destination) => ({ table, type: "throw", destination }) as const,
+    ),
     ...(config.failMode === "closed"
       ? [{ table, type: "unreachable", destination: "default", metric: 4_294_967_295 } as const]
       : []),

@@ -23,6 +23,7 @@ import {
   listLinks,
   listOwnRoutes,
   listOwnRules,
+  type Rule,
   removeRoute,
   removeRule,
   routeArguments,
@@ -34,6 +35,7 @@ import type { Journal } from "./journal.ts";
 import type { JournalEntry } from "./journal-file.ts";
 import { planReservation, reservePorts } from "./reserved-ports.ts";
 import {
+  bypassPriority,
   forwardsIpv6,
   planRoutes,
   planRules,
@@ -200,7 +202,23 @@ async function reconcileFamily(
   ]);
   // Routes before rules, so that no rule leads to a table that is still to be filled.
   await makeUp(family, routes, planRoutes(config, uplinks, slot, family), routeArguments, addRoute, removeRoute);
-  await makeUp(family, rules, planRules(config, uplinks, slot, family), ruleArguments, addRule, removeRule);
+  const wanted = planRules(config, uplinks, slot, family);
+  const kept = await dropUnlessInOrder(family, rules, wanted, bypassPriority(slot));
+  await makeUp(family, kept, wanted, ruleArguments, addRule, removeRule);
+}
+
+/** Of one priority the kernel's order is that of the making: when it is not the wanted one, all of them are made anew. Returns what stays. */
+async function dropUnlessInOrder(
+  family: Family,
+  there: readonly Rule[],
+  wanted: readonly Rule[],
+  ordered: number,
+): Promise<readonly Rule[]> {
+  const keys = (rules: readonly Rule[]) =>
+    JSON.stringify(rules.filter(({ priority }) => priority === ordered).map(ruleArguments));
+  if (keys(there) === keys(wanted)) return there;
+  for (const rule of there) if (rule.priority === ordered) await removeRule(family, rule);
+  return there.filter(({ priority }) => priority !== ordered);
 }
 
 /**

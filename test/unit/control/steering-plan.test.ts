@@ -14,6 +14,7 @@ function config(more: object = {}): Config {
     failMode: "open",
     uplinks: [{ ipv6: {} }, { ipv6: {} }],
     forwards: [] as Config["forwards"],
+    rules: [] as Config["rules"],
     ...more,
   } as Config;
 }
@@ -65,15 +66,15 @@ describe("the plan of rules", () => {
       "pref 20003 from 198.51.100.2/32 iif lo lookup 8302",
       "pref 20004 oif wan0 lookup 8301",
       "pref 20004 oif wan1 lookup 8302",
-      "pref 20005 iif lan0 lookup 8300",
-      "pref 20005 iif lan1 lookup 8300",
-      "pref 20006 iif lo lookup 8300",
+      "pref 20006 iif lan0 lookup 8300",
+      "pref 20006 iif lan1 lookup 8300",
+      "pref 20007 iif lo lookup 8300",
     ]);
   });
 
   it("has no rule for the machine's own traffic when that is not steered", () => {
     const plan = rules(config({ steer: { interfaces: ["lan0"], local: false } }), [], slot);
-    expect(plan.at(-1)).toBe("pref 20005 iif lan0 lookup 8300");
+    expect(plan.at(-1)).toBe("pref 20006 iif lan0 lookup 8300");
   });
 
   it("steers only the answers of forwards when the machine's own traffic is not steered, each target once", () => {
@@ -81,12 +82,12 @@ describe("the plan of rules", () => {
     const forwards = ["192.168.10.1", "192.168.10.2", "192.168.10.1"].map((to) => ({ ...forward, to }));
     const lan = { interfaces: ["lan0"], local: false };
     expect(rules(config({ steer: lan, forwards }), [], slot).slice(-3)).toEqual([
-      "pref 20005 iif lan0 lookup 8300",
-      "pref 20006 from 192.168.10.1/32 iif lo lookup 8300",
-      "pref 20006 from 192.168.10.2/32 iif lo lookup 8300",
+      "pref 20006 iif lan0 lookup 8300",
+      "pref 20007 from 192.168.10.1/32 iif lo lookup 8300",
+      "pref 20007 from 192.168.10.2/32 iif lo lookup 8300",
     ]);
     const all = rules(config({ steer: { ...lan, local: true }, forwards }), [], slot);
-    expect(all.filter((rule) => rule.startsWith("pref 20006"))).toEqual(["pref 20006 iif lo lookup 8300"]);
+    expect(all.filter((rule) => rule.startsWith("pref 20007"))).toEqual(["pref 20007 iif lo lookup 8300"]);
   });
 
   it("has no rule for an address that is not there", () => {
@@ -162,7 +163,7 @@ describe("the plan for IPv6", () => {
 
   it("lets nothing leave by itself meanwhile when failMode is closed, unless IPv6 is left out altogether", () => {
     const closed = config({ failMode: "closed" });
-    expect(rules(closed, [wan0], slot, "-6")).toContain("pref 20005 iif lan0 lookup 8300");
+    expect(rules(closed, [wan0], slot, "-6")).toContain("pref 20006 iif lan0 lookup 8300");
     expect(routes(closed, [wan0], slot, "-6")).toEqual([
       "throw fe80::/10 table 8300",
       "throw ff00::/8 table 8300",
@@ -181,9 +182,9 @@ describe("the plan for IPv6", () => {
       "pref 20003 from 2001:db8:1::2/128 iif lo lookup 8301",
       "pref 20004 oif wan0 lookup 8301",
       "pref 20004 oif wan1 lookup 8302",
-      "pref 20005 iif lan0 lookup 8300",
-      "pref 20005 iif lan1 lookup 8300",
-      "pref 20006 iif lo lookup 8300",
+      "pref 20006 iif lan0 lookup 8300",
+      "pref 20006 iif lan1 lookup 8300",
+      "pref 20007 iif lo lookup 8300",
     ]);
   });
 
@@ -201,7 +202,7 @@ describe("the plan for IPv6", () => {
     const forward = { uplinks: ["isp1"], protocols: ["tcp"], firstPort: 1, lastPort: 1, toPort: 1 };
     const forwards = ["192.168.10.1", "fd00:10::1"].map((to) => ({ ...forward, to }));
     const both = config({ steer: { interfaces: [], local: false }, forwards });
-    expect(rules(both, [withIpv6], slot).at(-1)).toBe("pref 20006 from 192.168.10.1/32 iif lo lookup 8300");
-    expect(rules(both, [withIpv6], slot, "-6").at(-1)).toBe("pref 20006 from fd00:10::1/128 iif lo lookup 8300");
+    expect(rules(both, [withIpv6], slot).at(-1)).toBe("pref 20007 from 192.168.10.1/32 iif lo lookup 8300");
+    expect(rules(both, [withIpv6], slot, "-6").at(-1)).toBe("pref 20007 from fd00:10::1/128 iif lo lookup 8300");
   });
 });
