@@ -28,6 +28,13 @@ export function percentConnectedWithin(connections: readonly Connection[], ms: n
   return (100 * quick) / connections.length;
 }
 
+/** Milliseconds within which 99 % of them connected; null when more than that never did, or there are none. */
+export function connectMsOf99Percent(connections: readonly Connection[]): number | null {
+  const times = connections.map(({ connectMs }) => connectMs ?? Number.POSITIVE_INFINITY).sort((a, b) => a - b);
+  const time = times[Math.ceil(times.length * 0.99) - 1] ?? Number.POSITIVE_INFINITY;
+  return Number.isFinite(time) ? time : null;
+}
+
 const sliceSeconds = 0.5;
 /** Single ones have other reasons: a port that is used again while the kernel still knows the connection that had it. */
 const notedShare = 0.05;
@@ -108,6 +115,13 @@ export function stateAfter(
   if (current !== undefined && fits(current.state)) return 0;
   const next = changes.find(({ at, state }) => at > from && at < to && fits(state));
   return next === undefined ? null : next.at - from;
+}
+
+/** How often an uplink was said to be other than up in [from, to): for a time when nothing was wrong with it. */
+export function alarmsIn(recording: Recording, uplink: Isp, from: number, to: number): number {
+  return recording.states.filter(
+    (change) => change.uplink === uplink && change.state !== "up" && change.at >= from && change.at < to,
+  ).length;
 }
 
 /** Why an uplink went down first in [from, to), in the contender's words; null: it did not, or gave no reason. */

@@ -38,7 +38,7 @@ export function renderReport(results: Results, pictures: Readonly<Record<string,
 }
 
 const method =
-  "Every run has a lab of its own (`scripts/lab`: two clients, router, two providers, server, each a network namespace, joined by veth pairs without rate limits unless the scenario sets them). One client opens connections at a rate, each with a small request and its answer; the other downloads at 2 Mbit/s by each of its transfers, which stay away when they end until they are told to reconnect. Connections are given ten seconds. Times are from the moment that the change to the lab was ordered. One run each: a figure is one observation.";
+  "Every run has a lab of its own (`scripts/lab`: two clients, router, two providers, server, each a network namespace, joined by veth pairs without rate limits unless the scenario sets them). One client opens connections at a rate, each with a small request and its answer; the other downloads at 2 Mbit/s by each of its transfers, which stay away when they end until they are told to reconnect. Connections are given nine seconds. Times are from the moment that the change to the lab was ordered. One run each: a figure is one observation.";
 
 function sectionOf(scenario: ScenarioResults, picture: string | undefined): string[] {
   const { head, lines } = tableOf(scenario);

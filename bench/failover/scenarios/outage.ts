@@ -4,8 +4,10 @@ import { type Impairment, impair } from "../../../test/support/impairment.ts";
 import { gatewayAddress } from "../../../test/support/lab.ts";
 import { record } from "../experiment.ts";
 import {
+  alarmsIn,
   allEndedAfter,
   begunIn,
+  connectMsOf99Percent,
   endedIn,
   momentOf,
   oneRetransmissionMs,
@@ -29,6 +31,7 @@ const rows: readonly Row[] = [
   { name: "unconnected", title: "new connections that never connected", unit: "", target: "0", keeps: atMost(0) },
   { name: "unanswered", title: "new connections that were complete and cut before their answer", unit: "", target: "" },
   { name: "quick", title: "new connections connected within 1.3 s", unit: "%", target: "≥ 99 %", keeps: atLeast(99) },
+  { name: "slowest", title: "99 % of them connected within", unit: "ms", target: "" },
   { name: "trouble", title: "new connections fail or need more than 1.3 s for", unit: "s", target: "" },
   { name: "on victim", title: "transfers on the dead line", unit: "", target: "" },
   { name: "reset", title: "the last of them is told after", unit: "s", ...noticedInTime },
@@ -37,6 +40,7 @@ const rows: readonly Row[] = [
   { name: "rate", title: "their rate, against before", unit: "%", target: "≥ -10 %", keeps: atLeast(-10) },
   { name: "down", title: "the state shows down after", unit: "s", ...noticedInTime },
   { name: "reason", title: "… because of", unit: "", target: "" },
+  { name: "alarms", title: "false alarms: of the other line, or before", unit: "", target: "0", keeps: atMost(0) },
   { name: "up", title: "the state shows up again after", unit: "s", target: "" },
   { name: "used", title: "new connections use it again after", unit: "s", target: "" },
 ];
@@ -107,6 +111,7 @@ async function run(context: RunContext, impairment: Impairment) {
     unconnected: unconnected(during),
     unanswered: unanswered(during),
     quick: percentConnectedWithin(during, oneRetransmissionMs),
+    slowest: connectMsOf99Percent(during),
     trouble: troubleSeconds(recording, death, life),
     "on victim": doomed.length,
     reset: allEndedAfter(doomed, death, life),
@@ -115,6 +120,10 @@ async function run(context: RunContext, impairment: Impairment) {
     rate: rateChangePercent(recording, others, death, death, life),
     down,
     reason: reasonIn(recording, victim, death, life),
+    alarms:
+      recording.states.length === 0
+        ? null
+        : alarmsIn(recording, victim, 0, death) + alarmsIn(recording, survivor, 0, seconds),
     // What never went down cannot come up.
     up: down === null ? null : stateAfter(recording, victim, (state) => state === "up", life, seconds),
     used: useAfter(recording, victim, life, seconds),

@@ -66,7 +66,7 @@ export const lowestLatency: Scenario = {
     { name: "after", title: "of those after", unit: "%", target: "≥ 95 %", keeps: atLeast(95) },
     { name: "worse", title: "… to the destination where it is less", unit: "%", target: "" },
   ],
-  contenders: ["sluice", "kernel", "ping-and-mark"],
+  contenders: ["sluice", "kernel"],
   quick: ["sluice"],
   picture: false,
   run: runLowestLatency,

@@ -3,8 +3,10 @@
 import { describe, expect, it } from "vitest";
 import { contenders } from "../../../bench/failover/contenders.ts";
 import {
+  alarmsIn,
   allEndedAfter,
   begunIn,
+  connectMsOf99Percent,
   endedIn,
   percentConnectedWithin,
   percentUsed,
@@ -43,6 +45,8 @@ describe("connections", () => {
   it("are quick within a time, of which those that never connect are none", () => {
     expect(percentConnectedWithin(recorded.connections, 1_300)).toBe(60);
     expect(percentConnectedWithin([], 1_300)).toBeNull();
+    expect(connectMsOf99Percent(recorded.connections)).toBeNull();
+    expect(connectMsOf99Percent([...Array(99).fill(connection(1, 7)), failed])).toBe(7);
   });
 });
 
@@ -137,6 +141,12 @@ describe("an uplink's state", () => {
     expect(stateAfter(recorded, "isp1", isDown, 6, 20)).toBe(0);
   });
 
+  it("is a false alarm when nothing was wrong", () => {
+    expect(alarmsIn(recorded, "isp1", 0, 5)).toBe(0);
+    expect(alarmsIn(recorded, "isp1", 0, 6)).toBe(1);
+    expect(alarmsIn(recorded, "isp2", 0, 30)).toBe(0);
+  });
+
   it("has the reason that was given when it went down", () => {
     expect(reasonIn(recorded, "isp1", 5, 20)).toBe("no answer");
     expect(reasonIn(recorded, "isp2", 5, 20)).toBeNull();
@@ -165,7 +175,7 @@ describe("the report", () => {
     ],
     events: [{ at: 5, what: "isp1 goes silent" }],
   });
-  const kept = { unconnected: 0, quick: 100, reset: 0.5, hanging: 0, lost: 0, rate: 0, down: 0.6 };
+  const kept = { unconnected: 0, quick: 100, reset: 0.5, hanging: 0, lost: 0, rate: 0, down: 0.6, alarms: 0 };
   const runs = [
     runResults(silent, ours!, { figures: { ...kept, reset: 1.4 }, recording: recorded }),
     runResults(silent, kernel!, { figures: { ...kept, reset: null }, recording: recorded }),
