@@ -16,7 +16,8 @@ import { smallConfig, startSluice, statusOf } from "../lifecycle/daemon.ts";
 import { connectTimes, kinds, serve } from "../lifecycle/load.ts";
 import { until } from "../lifecycle/until.ts";
 
-const count = 12;
+/** So many that both uplinks have some: all take one of them once in eight million times. */
+const count = 24;
 const probe = { targets: [server], interval: "200ms", timeout: "400ms", down: 3, up: 2 };
 
 let lab: Lab;
