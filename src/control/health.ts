@@ -15,9 +15,10 @@
 
 import type { ProbeConfig } from "./config-types.ts";
 import { BlackHoleWatch, type TrafficCounts } from "./health/black-hole.ts";
-import { type ProbeRound, ProbeWatch } from "./health/probe-watch.ts";
+import { ProbeWatch } from "./health/probe-watch.ts";
+import type { RoundOutcome } from "./probes/round.ts";
 
-export type { ProbeRound, TrafficCounts };
+export type { RoundOutcome, TrafficCounts };
 
 export interface HealthOptions {
   /** Null: no probes. */
@@ -71,7 +72,7 @@ export class Health {
   }
 
   /** A round of probes is over. */
-  probed(round: ProbeRound, nowMs: number): void {
+  probed(round: RoundOutcome, nowMs: number): void {
     this.#advance(nowMs);
     this.#probes?.add(round, this.#linkReason === "");
     this.#advance(nowMs);

@@ -1,15 +1,9 @@
 /** What the probes say of a line: successive failures and answers, and the thresholds over the window. */
 
 import type { ProbeConfig } from "../config-types.ts";
+import type { RoundOutcome } from "../probes/round.ts";
 import { type LineFigures, ProbeRing } from "./probe-ring.ts";
 import { ThresholdJudge } from "./thresholds.ts";
-
-export interface ProbeRound {
-  readonly answered: boolean;
-  readonly rttMs: number | null;
-  /** Why it is not answered, in words. */
-  readonly reason: string;
-}
 
 export class ProbeWatch {
   readonly #config: ProbeConfig;
@@ -47,7 +41,7 @@ export class ProbeWatch {
     return this.#ring.measured();
   }
 
-  add(round: ProbeRound, isLinked: boolean): void {
+  add(round: RoundOutcome, isLinked: boolean): void {
     if (round.answered) this.#succeed();
     else this.#fail(round.reason);
     this.#ring.add(round.answered ? (round.rttMs ?? 0) : null, !isLinked || this.#isOutage);

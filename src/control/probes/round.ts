@@ -10,13 +10,17 @@ export interface TargetAnswer {
   readonly reason: string;
 }
 
-export interface ProbeRound {
+/** What came of a round, all in all. */
+export interface RoundOutcome {
   /** Enough targets have answered. */
   readonly answered: boolean;
   /** The median of those that have; null when none has. */
   readonly rttMs: number | null;
   /** Why the round is not answered, target by target; empty when it is. */
   readonly reason: string;
+}
+
+export interface ProbeRound extends RoundOutcome {
   /** As they were when the round was decided: one that was still being waited for counts as not answered. */
   readonly targets: readonly TargetAnswer[];
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ProbeConfig } from "../../../../src/control/config-types.ts";
-import { Health, type HealthOptions, type ProbeRound } from "../../../../src/control/health.ts";
+import { Health, type HealthOptions, type RoundOutcome } from "../../../../src/control/health.ts";
 
 const none = { lossRatio: null, latencyMs: null, jitterMs: null };
 const probe: ProbeConfig = {
@@ -16,8 +16,8 @@ const probe: ProbeConfig = {
   ...none,
   degraded: none,
 };
-const answer: ProbeRound = { answered: true, rttMs: 10, reason: "" };
-const failure: ProbeRound = { answered: false, rttMs: null, reason: "no answer from 192.0.2.10: timeout" };
+const answer: RoundOutcome = { answered: true, rttMs: 10, reason: "" };
+const failure: RoundOutcome = { answered: false, rttMs: null, reason: "no answer from 192.0.2.10: timeout" };
 
 /** A line whose clock goes on by a round's interval with each round. */
 class Line {
@@ -28,7 +28,7 @@ class Line {
     this.health = new Health({ probe, passive: true, holdDownMs: 2_000, ...options });
   }
 
-  rounds(...rounds: ProbeRound[]): void {
+  rounds(...rounds: RoundOutcome[]): void {
     for (const round of rounds) {
       this.nowMs += 200;
       this.health.probed(round, this.nowMs);
@@ -67,7 +67,7 @@ class Line {
   }
 }
 
-function times(count: number, round: ProbeRound): ProbeRound[] {
+function times(count: number, round: RoundOutcome): RoundOutcome[] {
   return Array.from({ length: count }, () => round);
 }
 
@@ -108,7 +108,7 @@ describe("a line that is probed", () => {
   });
 });
 
-function rtts(...times: number[]): ProbeRound[] {
+function rtts(...times: number[]): RoundOutcome[] {
   return times.map((rttMs) => ({ answered: true, rttMs, reason: "" }));
 }
 
