@@ -89,7 +89,7 @@ async function startUp(config: Config, log: Log, cleanup: Cleanup, end: End): Pr
   );
   const pool = new WorkerPool(shared, starts, fail);
   cleanup.add("workers", () => pool.stop());
-  const memoryBytes = await pool.ready();
+  const memoryBytes = (await pool.ready()) + shared.buffer.byteLength + memory.byteLength;
 
   // Uplinks, followed from here on.
   const hooks = createHooks(config.hooks, log);
