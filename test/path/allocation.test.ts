@@ -1,6 +1,9 @@
 /** A packet costs no heap: neither on a known flow, nor when it opens or ends one, nor when it is dropped. */
 import { GCProfiler, getHeapStatistics } from "node:v8";
+import { encode } from "dns-packet";
 import { describe, expect, test } from "vitest";
+import { compileRules } from "../../src/control/rules.ts";
+import { flowPolicy } from "../../src/daemon/policy-settings.ts";
 import { MemoryIO, type MemoryIOOptions } from "../../src/io/memory-io.ts";
 import { queueWords, slotBytes } from "../../src/tables/packet-memory.ts";
 import { counter } from "../../src/tables/shared-state.ts";
@@ -16,6 +19,7 @@ import {
   udp6,
 } from "../support/packets6.ts";
 import { plainPolicy } from "../support/plain-policy.ts";
+import { configWith } from "../support/rules.ts";
 import { client, client6, Rig, type RigOptions, server, server6, uplinkAddresses, uplinkAddresses6 } from "./rig.ts";
 
 /** The headers of a packet: all that forwarding changes. */
@@ -188,6 +192,31 @@ test("a million packets of connections that were cut off", () => {
   io.record();
   expectNoAllocation(rig, 32);
   expect(Object.keys(rig.drops)).toEqual(["cut-off"]);
+});
+
+test("a million packets that open flows by rules, stickiness and nearness, and DNS answers that are read", () => {
+  const config = configWith(`balance: { policy: lowest-latency, sticky: { by: source-destination } }
+rules: [{ match: { domain: [example.org] }, use: [b] }, { match: { destination: [198.51.100.0/24, "::/1"], dscp: [1] }, use: [c] }]`);
+  const policy = flowPolicy(config, compileRules(config, () => []).table);
+  const { rig, io } = open(16, { hasIpv6: true, policy });
+  const data = encode({
+    type: "response",
+    questions: [{ name: "www.example.org", type: "A" }],
+    answers: [{ name: "www.example.org", type: "A", ttl: 60, data: server }],
+  });
+  const { sourcePort } = rig.outOne(udp({ source: `${client}:53`, destination: `${server}:53` }));
+  for (let i = 0; i < 8; i++) {
+    const ends = { source: `${client}:${5000 + i}`, destination: `${server}:80` };
+    const ends6 = { source: `[${client6}]:${5000 + i}`, destination: `[${server6}]:80` };
+    for (const flags of [SYN, RST]) {
+      rig.injectInside(tcp({ ...ends, flags }));
+      rig.injectInside(tcp6({ ...ends6, flags }));
+    }
+    rig.injectUplink(0, udp({ source: `${server}:53`, destination: `${uplinkAddresses[0]}:${sourcePort}`, data }));
+  }
+  io.record();
+  expectNoAllocation(rig, 40);
+  expect(rig.counter(counter.flowsOpened)).toBeGreaterThan(400_000);
 });
 
 describe.each([
