@@ -31,6 +31,7 @@ export function controlConfig(more: Partial<Config> = {}): Config {
     ],
     nat: { firstPort: 16_384, lastPort: 32_767 },
     forwards: [],
+    rules: [],
     failMode: "open",
     ...more,
   } as Config;
