@@ -15,7 +15,7 @@ import { protocolNumbers, toTableMatch } from "./rules.ts";
 
 const mostCells = 2048;
 /** Comparisons of boxes for a whole file; rules that come after are not judged. */
-const mostComparisons = 5_000_000;
+const mostComparisons = 500_000;
 /** No port: of protocols that have none. */
 const noPort = 65_536n;
 const all4 = [{ first: 0n, last: 2n ** 32n - 1n }];
@@ -35,8 +35,8 @@ export function findShadows(rules: readonly RuleConfig[]): Shadow[] {
   const boxes = new Boxes(rules, domains);
   const suspects = suspectsOf(rules, domains);
   const shadows: Shadow[] = [];
-  for (const rule of suspects) {
-    const by = boxes.coverOf(rule);
+  for (const { rule, earlier } of suspects) {
+    const by = boxes.coverOf(rule, earlier);
     if (by !== null) shadows.push({ rule, by });
   }
   return shadows;
@@ -50,7 +50,7 @@ export function overlapOf(rules: readonly RuleConfig[]): (a: number, b: number) 
 }
 
 /** Rules for which some flow, as unlike the others' as can be, finds an earlier one. Interfaces are left out: more match then. */
-function suspectsOf(rules: readonly RuleConfig[], domains: DomainNumbers): number[] {
+function suspectsOf(rules: readonly RuleConfig[], domains: DomainNumbers): { rule: number; earlier: number }[] {
   if (rules.length < 2) return [];
   const wide = rules.map(({ match }) => ({
     ...toTableMatch({ ...match, interface: [] }, () => [], domains),
@@ -59,7 +59,7 @@ function suspectsOf(rules: readonly RuleConfig[], domains: DomainNumbers): numbe
   const table = new RuleTable(writeRuleTable(wide, domains.names));
   const dscps = new Set(rules.flatMap(({ match }) => match.dscp));
   const otherDscp = Array.from({ length: 64 }, (_, value) => value).find((value) => !dscps.has(value)) ?? 0;
-  return [...rules.keys()].filter((rule) => {
+  return [...rules.keys()].flatMap((rule) => {
     const { source, destination, domains: numbers, ...rest } = wide[rule]!;
     const view = new DataView(new ArrayBuffer(32));
     const is4 = source === null ? destination === null || destination.ipv4.length > 0 : source.ipv4.length > 0;
@@ -69,7 +69,8 @@ function suspectsOf(rules: readonly RuleConfig[], domains: DomainNumbers): numbe
     const byName = numbers !== null && (destination === null || destination[family].length === 0);
     const to = destination === null || byName ? unlikely : destination[family][0]?.first;
     // Of two families in two places: nothing that a flow could be.
-    if (from === undefined || to === undefined) return false;
+    if (from === undefined || to === undefined) return [];
+    const suspect = (earlier: number) => (earlier >= 0 && earlier < rule ? [{ rule, earlier }] : []);
     const hasPorts = rest.sourcePort !== null || rest.destinationPort !== null;
     const protocol = rest.protocol ?? (hasPorts ? protocolNumbers.tcp : 255);
     const isPorted = protocol === protocolNumbers.tcp || protocol === protocolNumbers.udp;
@@ -77,12 +78,12 @@ function suspectsOf(rules: readonly RuleConfig[], domains: DomainNumbers): numbe
       isPorted ? Number(list?.at(0)?.first ?? 0n) : -1,
     );
     const flow = [byName ? numbers[0]! : -1, protocol, ports[0]!, ports[1]!, rest.dscp?.[0] ?? otherDscp] as const;
-    if (is4) return table.match(Number(from) | 0, Number(to) | 0, ...flow) < rule;
+    if (is4) return suspect(table.match(Number(from) | 0, Number(to) | 0, ...flow));
     for (const [at, value] of [[0, from] as const, [16, to] as const]) {
       view.setBigUint64(at, value >> 64n);
       view.setBigUint64(at + 8, value & (2n ** 64n - 1n));
     }
-    return table.match6(view, 0, 16, ...flow) < rule;
+    return suspect(table.match6(view, 0, 16, ...flow));
   });
 }
 
@@ -97,8 +98,10 @@ class Boxes {
     this.#boxes = rules.map(({ match }) => boxesOf(match, domains, interfaces));
   }
 
-  /** The earlier rules that together match all that one does, or null. */
-  coverOf(rule: number): number[] | null {
+  /** The earlier rules that together match all that one does, or null. `likely`: the one that is asked first. */
+  coverOf(rule: number, likely: number): number[] | null {
+    const isInLikely = (box: Box) => this.#boxes[likely]!.some((other) => holds(other, box));
+    if (this.#boxes[rule]!.length > 0 && this.#boxes[rule]!.every(isInLikely)) return [likely];
     const by = new Set<number>();
     for (const box of this.#boxes[rule]!) {
       const cover = this.#coverOfBox(box, rule);
