@@ -17,7 +17,7 @@ export const leastBusy: Scenario = {
   rows: [
     { name: "isp1", title: "used of 100 Mbit/s", unit: "%", target: "≥ 90 %", keeps: atLeast(90) },
     { name: "isp2", title: "used of 20 Mbit/s", unit: "%", target: "≥ 90 %", keeps: atLeast(90) },
-    { name: "ended", title: "downloads that ended in a tenth of a minute", unit: "", target: "" },
+    { name: "ended", title: "downloads that ended a minute", unit: "", target: "" },
   ],
   contenders: ["sluice", "kernel", "kernel-equal"],
   quick: ["sluice", "kernel-equal"],
@@ -39,7 +39,7 @@ async function runLeastBusy(context: RunContext) {
   const figures: Record<string, Figure> = {
     isp1: percentUsed(recording, "isp1", rateMbit.isp1, from, seconds),
     isp2: percentUsed(recording, "isp2", rateMbit.isp2, from, seconds),
-    ended: (ended.length * 6) / (seconds - from),
+    ended: (ended.length * 60) / (seconds - from),
   };
   return { figures, recording };
 }

@@ -3,6 +3,8 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
+import { requestJson } from "../../../src/control/client.ts";
+import type { StatusReport } from "../../../src/control/report.ts";
 import { record } from "../experiment.ts";
 import { begunIn, endedIn, momentOf, unanswered, unconnected } from "../figures.ts";
 import type { RunContext, Scenario } from "../types.ts";
@@ -13,12 +15,18 @@ const reloads = 50;
 export const reloading: Scenario = {
   name: "reload",
   title: "Fifty reloads",
-  about: `${reloads} times another configuration (weights, a rule added and taken away, policies' values), under 200 connections a second and 50 transfers`,
+  about: `${reloads} times another configuration (weights, a rule added and taken away), under 200 connections a second and 50 transfers`,
   rows: [
     { name: "reloads", title: "reloads that were done", unit: "", target: String(reloads), keeps: atLeast(reloads) },
     { name: "ended", title: "transfers that ended", unit: "", target: "0", keeps: atMost(0) },
     { name: "unconnected", title: "new connections that never connected", unit: "", target: "0", keeps: atMost(0) },
-    { name: "unanswered", title: "new connections cut before their answer", unit: "", target: "0", keeps: atMost(0) },
+    {
+      name: "unanswered",
+      title: "new connections that were complete and cut before their answer",
+      unit: "",
+      target: "0",
+      keeps: atMost(0),
+    },
   ],
   contenders: ["sluice"],
   quick: [],
@@ -47,6 +55,8 @@ async function run(context: RunContext) {
           for (; done < reloads; done++) {
             sluice.write(changed(original, done));
             await sluice.run(["reload"]);
+            const { uplinks } = await requestJson<StatusReport>(sluice.socket, "/status");
+            if (uplinks[0]!.weight !== weightOf(done)) throw new Error(`reload ${done + 1} changed nothing`);
             await sleep(20);
           }
         },
@@ -65,12 +75,16 @@ async function run(context: RunContext) {
   return { figures, recording };
 }
 
+function weightOf(times: number): number {
+  return 1 + ((times + 1) % 5);
+}
+
 function changed(file: File, times: number): object {
   const [first, ...others] = file.uplinks;
   const rule = { match: { destination: ["198.18.0.0/15"] }, use: ["isp2"] };
   return {
     ...file,
-    uplinks: [{ ...first, weight: 1 + (times % 5) }, ...others],
+    uplinks: [{ ...first, weight: weightOf(times) }, ...others],
     ...(times % 2 === 0 ? { rules: [rule] } : {}),
   };
 }
