@@ -73,13 +73,19 @@ function makePlan(rules: readonly RuleConfig[], family: Family): BypassPlan {
   return { thrown: [...thrown], rules: all.filter(isNew) };
 }
 
-/** Pairs of a rule that uses an uplink and a later bypass of some of the same, of which the kernel can't be told: for the DSCP, or for names. */
+/**
+ * Pairs of a rule that uses an uplink and a later bypass of some of the same, of which the kernel can't be told: for the DSCP, or
+ * for names. A bypass of networks is let pass behind names, of which few have an address there: those are bypassed.
+ */
 export function untellable(rules: readonly RuleConfig[]): { use: number; bypass: number }[] {
   if (!rules.some(({ bypass }) => bypass)) return [];
   const overlaps = overlapOf(rules);
   return rules.flatMap((rule, use) => {
     if (rule.bypass || (rule.match.dscp.length === 0 && rule.match.domain.length === 0)) return [];
-    const bypass = rules.findIndex((later, number) => number > use && later.bypass && overlaps(use, number));
+    const isHarmless = ({ destination }: RuleMatch) => rule.match.dscp.length === 0 && destination.length > 0;
+    const bypass = rules.findIndex(
+      (later, number) => number > use && later.bypass && !isHarmless(later.match) && overlaps(use, number),
+    );
     return bypass < 0 ? [] : [{ use, bypass }];
   });
 }

@@ -128,7 +128,7 @@ rules:
   - { match: { protocol: tcp, dscp: [1] }, use: [a, b] }
   - { match: { protocol: tcp, dscp: [2] }, use: [a, b], strict: true }
   - { match: { protocol: tcp }, use: [cheap] }
-  - { match: { destination: [192.0.2.0/24] }, bypass: true }`);
+  - { match: { protocol: esp, destination: [192.0.2.0/24] }, bypass: true }`);
     expect(groups).toEqual([
       {
         group: 1,
