@@ -189,7 +189,7 @@ describe("while sluice runs", () => {
     );
     await readdress("203.0.113.77", wan0Address);
     await control.untilUplink("isp1", { address: wan0Address, state: "up" });
-    await router(["ip", "rule", "del", "pref", String(control.slot.firstPriority + 5)]);
+    await router(["ip", "rule", "del", "pref", String(control.slot.firstPriority + 6)]);
     expect(await routeGet(server, "from", client1, "iif", "lan0")).toBe("wan0");
     await router(["ip", "link", "set", "wan1", "mtu", "1400"]);
     await until(

@@ -19,7 +19,7 @@ export interface Place {
 export async function placeOf(lab: Lab): Promise<Place> {
   const { stdout } = await lab.exec("router", ["ip", "rule"]);
   const [, priority, table] = /^(\d+):\s+from all iif lan0 lookup (\d+) proto 83/m.exec(stdout)!;
-  return { priority: Number(priority) - 5, table: Number(table) };
+  return { priority: Number(priority) - 6, table: Number(table) };
 }
 
 export function leftByKill({ priority, table }: Place, options: { failMode: "open" | "closed" }): Partial<Machine> {
@@ -32,8 +32,8 @@ export function leftByKill({ priority, table }: Place, options: { failMode: "ope
       `${priority + 2}:\tfrom all iif sluice0 [detached] blackhole proto 83`,
       `${priority + 4}:\tfrom all oif wan0 lookup ${isp1} proto 83`,
       `${priority + 4}:\tfrom all oif wan1 lookup ${isp2} proto 83`,
-      `${priority + 5}:\tfrom all iif lan0 lookup ${table} proto 83`,
-      `${priority + 6}:\tfrom all iif lo lookup ${table} proto 83`,
+      `${priority + 6}:\tfrom all iif lan0 lookup ${table} proto 83`,
+      `${priority + 7}:\tfrom all iif lo lookup ${table} proto 83`,
     ],
     routes6: [
       ...["fe80::/10", "ff00::/8"].map(
@@ -53,8 +53,8 @@ export function leftByKill({ priority, table }: Place, options: { failMode: "ope
       `${priority + 3}:\tfrom 198.51.100.2 iif lo lookup ${isp2} proto 83`,
       `${priority + 4}:\tfrom all oif wan0 lookup ${isp1} proto 83`,
       `${priority + 4}:\tfrom all oif wan1 lookup ${isp2} proto 83`,
-      `${priority + 5}:\tfrom all iif lan0 lookup ${table} proto 83`,
-      `${priority + 6}:\tfrom all iif lo lookup ${table} proto 83`,
+      `${priority + 6}:\tfrom all iif lan0 lookup ${table} proto 83`,
+      `${priority + 7}:\tfrom all iif lo lookup ${table} proto 83`,
     ],
     routes: [
       `throw 224.0.0.0/4 table ${table} ${route} global`,
