@@ -90,8 +90,9 @@ async function prepare(lab: Lab): Promise<void> {
   for (const host of ["server", "client1"] as const) await startProgram(lab, host, "web-server", "80", "::");
 }
 
+/** So many that all miss an uplink once in eight million times. */
 function visits({ lab }: Scene, host: "client1" | "client2" | "router"): Promise<Visit[]> {
-  return Promise.all(Array.from({ length: 12 }, () => visit(lab, host, web)));
+  return Promise.all(Array.from({ length: 24 }, () => visit(lab, host, web)));
 }
 
 /** What the server sees of client1 when it comes by this uplink. */
