@@ -81,8 +81,10 @@ export function untellable(rules: readonly RuleConfig[]): { use: number; bypass:
   if (!rules.some(({ bypass }) => bypass)) return [];
   const overlaps = overlapOf(rules);
   return rules.flatMap((rule, use) => {
-    if (rule.bypass || (rule.match.dscp.length === 0 && rule.match.domain.length === 0)) return [];
-    const isHarmless = ({ destination }: RuleMatch) => rule.match.dscp.length === 0 && destination.length > 0;
+    const { dscp, domain, destination } = rule.match;
+    if (rule.bypass || (dscp.length === 0 && domain.length === 0)) return [];
+    const isByName = domain.length > 0 && (dscp.length === 0 || destination.length === 0);
+    const isHarmless = (later: RuleMatch) => isByName && later.destination.length > 0;
     const bypass = rules.findIndex(
       (later, number) => number > use && later.bypass && !isHarmless(later.match) && overlaps(use, number),
     );
