@@ -38,6 +38,7 @@ describe.each([1, 2])("of a daemon with %i workers", (workers) => {
       address: uplinkAddress[lab.isps[index]!],
       gateway: text,
       weight: 1,
+      targetRatio: 0.5,
       tier: 1,
       state: "up",
       reason: "",
