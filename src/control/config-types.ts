@@ -72,6 +72,8 @@ export interface ScheduleWindow {
 export interface UplinkConfig {
   name: string;
   interface: string;
+  /** Its place in the file, from 0: of equal ones the first comes first. */
+  order: number;
   /** Absent: the interface's own default route; none on a point-to-point link. */
   gateway?: string;
   /** Absent: the interface's primary address, followed when it changes. */

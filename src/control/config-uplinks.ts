@@ -16,11 +16,12 @@ type RawUplink = RawConfig["uplinks"][number];
 /** In the order of `Date.getDay`. */
 export const dayNames = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
-export function toUplink(raw: RawUplink): UplinkConfig {
+export function toUplink(raw: RawUplink, order: number): UplinkConfig {
   const { name, gateway, address, weight, tier, passive, failback, cap } = raw;
   return {
     name,
     interface: raw.interface,
+    order,
     weight,
     tier,
     ipv6: toIpv6(raw.ipv6),

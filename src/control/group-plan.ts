@@ -3,10 +3,11 @@
  * the policy's (policies.ts), the groups the rules' (rules.ts).
  */
 
-import type { BalanceConfig, Config, UplinkConfig } from "./config-types.ts";
+import type { Config } from "./config-types.ts";
 import type { Share } from "./policies.ts";
 import type { RuleGroup } from "./rules.ts";
 import type { Candidate } from "./scheduler.ts";
+import { isVacant } from "./uplink-seats.ts";
 import type { UplinkSnapshot } from "./uplink-snapshot.ts";
 import { isAlive, type Standing } from "./uplink-standing.ts";
 
@@ -35,11 +36,11 @@ export interface Plan {
 }
 
 export function planGroups(input: PlanInput, snapshots: readonly UplinkSnapshot[]): Plan {
-  const { uplinks, balance } = input.config;
+  const { config } = input;
   return {
     ipv4: planFamily(input, (place) => snapshots[place]!.state === "up"),
     ipv6: planFamily(input, (place) => snapshots[place]!.ipv6.state === "up"),
-    standsIn: uplinks.map((uplink, place) => standsIn(uplinks, place, uplink, balance)),
+    standsIn: config.uplinks.map((_, place) => standsIn(config, place)),
   };
 }
 
@@ -87,14 +88,15 @@ function maskOf(candidates: readonly Candidate[]): number {
 }
 
 /** Whether there is an uplink that would come before it, were it well. */
-function standsIn(
-  uplinks: readonly UplinkConfig[],
-  place: number,
-  { name, tier }: UplinkConfig,
-  { policy }: BalanceConfig,
-): boolean {
-  return uplinks.some((other, index) => {
-    if (other.name === "" || other.name === name) return false;
-    return other.tier < tier || (policy === "failover" && other.tier === tier && index < place);
-  });
+function standsIn(config: Config, place: number): boolean {
+  return config.uplinks.some((_, other) => comesBefore(config, other, place));
+}
+
+/** Whether one uplink gets flows rather than another, both being well. */
+export function comesBefore({ uplinks, balance }: Config, place: number, other: number): boolean {
+  const [one, another] = [uplinks[place]!, uplinks[other]!];
+  if (isVacant(one) || isVacant(another)) return false;
+  return (
+    one.tier < another.tier || (balance.policy === "failover" && one.tier === another.tier && one.order < another.order)
+  );
 }

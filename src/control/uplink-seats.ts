@@ -14,6 +14,7 @@ const sparePlaces = 2;
 const vacant: UplinkConfig = {
   name: "",
   interface: "",
+  order: 0,
   ipv6: null,
   weight: 1,
   tier: 1,

@@ -3,7 +3,7 @@
  * operator says something. Whatever changes goes to the workers by the publisher, to the log and to the hooks.
  */
 import type { Config } from "../control/config-types.ts";
-import type { PlanInput } from "../control/group-plan.ts";
+import { comesBefore, type PlanInput } from "../control/group-plan.ts";
 import { NearestUplinks } from "../control/latency.ts";
 import { type PolicyUplink, type Share, type SharePolicy, sharePolicy } from "../control/policies.ts";
 import type { CompiledRules } from "../control/rules.ts";
@@ -108,7 +108,7 @@ export class UplinkControl {
     const before = this.lines.map(({ standing }) => standing);
     for (const line of this.lines) line.settle(nowMs);
     for (const [place, line] of this.lines.entries()) {
-      if (line.standing.state === "up" && before[place]!.state === "down") this.#callBack(place);
+      if (line.standing.state === "up" && before[place]!.state !== "up") this.#callBack(place);
     }
     const publication = this.#publication(nowMs);
     this.#noteTargets(publication.plan.shares);
@@ -138,7 +138,10 @@ export class UplinkControl {
   }
 
   #publication(nowMs: number): Publication {
-    const live = this.lines.flatMap((line, place) => (isLive(line) ? [this.#policyUplink(line, place)] : []));
+    const order = ({ slot }: PolicyUplink) => this.lines[slot]!.config.order;
+    const live = this.lines
+      .flatMap((line, place) => (isLive(line) ? [this.#policyUplink(line, place)] : []))
+      .sort((a, b) => order(a) - order(b));
     return {
       snapshots: this.lines.map(({ snapshot }) => snapshot),
       plan: {
@@ -166,9 +169,10 @@ export class UplinkControl {
 
   /** An uplink is back that wants the flows which others got standing in for it. */
   #callBack(place: number): void {
-    const { tier, failback } = this.lines[place]!.config;
-    if (failback !== "reset") return;
-    for (const other of this.lines) if (other.config.tier > tier) other.cutDisplaced();
+    if (this.lines[place]!.config.failback !== "reset") return;
+    for (const [other, line] of this.lines.entries()) {
+      if (comesBefore(this.#config, place, other)) line.cutDisplaced();
+    }
   }
 
   #tick(): void {

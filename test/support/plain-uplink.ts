@@ -3,6 +3,7 @@
 import type { UplinkConfig } from "../../src/control/config-types.ts";
 
 export const plainUplink: Omit<UplinkConfig, "name" | "interface"> = {
+  order: 0,
   weight: 1,
   tier: 1,
   ipv6: {},

@@ -32,7 +32,7 @@ describe("a good configuration", () => {
       steer: { interfaces: [], local: true },
       uplinks: [
         { name: "isp1", interface: "wan0", ...plainUplink, holdDownMs: 2000 },
-        { name: "isp2", interface: "wan1", ...plainUplink, holdDownMs: 2000 },
+        { name: "isp2", interface: "wan1", ...plainUplink, order: 1, holdDownMs: 2000 },
       ],
       balance: {
         key: "five-tuple",
