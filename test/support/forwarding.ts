@@ -51,6 +51,10 @@ export function describeForwarding(story: string, options: ForwardingOptions, te
   });
 }
 
+const gapTable = "table ip gap";
+const silence = "tcp flags & rst == rst drop; icmp type destination-unreachable drop;";
+const silentGap = `chain output { type filter hook output priority 0; ${silence} };`;
+
 export class Scene {
   lab!: Lab;
   sluice!: Sluice;
@@ -64,11 +68,14 @@ export class Scene {
 
   /** Ends the daemon, does something in between, and starts another one; the sniffer goes on. */
   async restart(config: object, between: () => Promise<void> = async () => {}): Promise<void> {
-    // As long as there is no daemon the kernel translates: the LAN may still be saying goodbye.
+    // As long as there is no daemon the kernel translates: the LAN may still be saying goodbye. And it answers what comes for
+    // translated ports, which the sniffer would see.
     await this.lab.masquerade("on");
+    await this.lab.exec("router", ["nft", `${gapTable} { ${silentGap} }`]);
     expect(await this.sluice.stop(), "the daemon's exit status").toBe(0);
     await between();
     await this.start(config);
+    await this.lab.exec("router", ["nft", `delete ${gapTable}`]);
     await this.lab.masquerade("off");
   }
 
