@@ -7,6 +7,7 @@
  */
 
 import { type AddressRanges, type TableRule, type ValueRange, writeRuleTable } from "../tables/rule-table-writer.ts";
+import { maxGroups } from "../tables/shared-state.ts";
 import type { Config, GroupConfig, RuleConfig, RuleMatch, UplinkConfig } from "./config-types.ts";
 import type { PortRange } from "./config-values.ts";
 import { type DomainNumbers, numberDomains } from "./domain-numbers.ts";
@@ -19,6 +20,8 @@ export const protocolNumbers = { icmp: 1, tcp: 6, udp: 17, gre: 47, esp: 50, sct
 export interface RuleGroup {
   /** 1 to 31: the place of its lookup table and mask. */
   readonly group: number;
+  /** What `groupKey` says of the set. */
+  readonly key: string;
   /** For people: the group's own name, or its uplinks'. */
   readonly name: string;
   readonly members: readonly { readonly name: string; readonly weight: number }[];
@@ -29,7 +32,7 @@ export interface RuleGroup {
 export interface CompiledRules {
   /** As tables/rule-table.ts lays it out; null: no rules. */
   readonly table: SharedArrayBuffer | null;
-  /** Those of the rules, from number 1 on, each at its number less one. */
+  /** Those of the rules. */
   readonly groups: readonly RuleGroup[];
   /** All domain names that rules have, each once. */
   readonly domains: readonly string[];
@@ -39,9 +42,16 @@ export interface CompiledRules {
  * Compiles the rules of a configuration that has been checked. `networksOf` gives the networks behind an interface, as ADDRESS or
  * ADDRESS/LENGTH, of `lo` the machine's own addresses: compile again when they change. It stands in for the interface, since
  * what comes by the TUN no longer tells where it came in: a host that forges a neighbour's address passes for that neighbour.
+ *
+ * A set that is among `before`, the groups of the rules that the workers have, keeps its number, and no other set gets a number of
+ * theirs: while some workers have the new rules and some the old, a number means one thing to all.
  */
-export function compileRules(config: Config, networksOf: (interfaceName: string) => readonly string[]): CompiledRules {
-  const groups = new GroupNumbers(config);
+export function compileRules(
+  config: Config,
+  networksOf: (interfaceName: string) => readonly string[],
+  before: readonly RuleGroup[] = [],
+): CompiledRules {
+  const groups = new GroupNumbers(config, before);
   const domains = numberDomains(config.rules.map(({ match }) => match.domain).filter(({ length }) => length > 0));
   const rules = config.rules.map((rule) => ({
     ...toTableMatch(rule.match, networksOf, domains),
@@ -91,10 +101,12 @@ function portRanges(ports: readonly PortRange[]): ValueRange[] | null {
 class GroupNumbers {
   readonly list: RuleGroup[] = [];
   readonly #numbers = new Map<string, number>();
+  readonly #before: readonly RuleGroup[];
   readonly #uplinks: readonly UplinkConfig[];
   readonly #groups: readonly GroupConfig[];
 
-  constructor({ uplinks, groups }: Config) {
+  constructor({ uplinks, groups }: Config, before: readonly RuleGroup[]) {
+    this.#before = before;
     this.#uplinks = uplinks;
     this.#groups = groups;
   }
@@ -104,10 +116,19 @@ class GroupNumbers {
     const key = groupKey(use, strict);
     const known = this.#numbers.get(key);
     if (known !== undefined) return known;
-    const group = this.list.length + 1;
-    this.list.push({ group, name: use.join("+"), members: this.#membersOf(use), strict });
+    const group = this.#before.find((other) => other.key === key)?.group ?? this.#unusedNumber();
+    this.list.push({ group, key, name: use.join("+"), members: this.#membersOf(use), strict });
     this.#numbers.set(key, group);
     return group;
+  }
+
+  /** One that no set has or had; when all are used up one that a set had which is gone. */
+  #unusedNumber(): number {
+    const isFree = (number: number, taken: readonly RuleGroup[]) => taken.every(({ group }) => group !== number);
+    const numbers = Array.from({ length: maxGroups - 1 }, (_, i) => i + 1).filter((number) =>
+      isFree(number, this.list),
+    );
+    return numbers.find((number) => isFree(number, this.#before)) ?? numbers[0]!;
   }
 
   /** A group's own weights, or those that the uplinks are configured with. */

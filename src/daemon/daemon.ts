@@ -9,7 +9,7 @@ import type { Hooks } from "../control/hooks.ts";
 import { type InsideRoutes, publishInsideNetworks } from "../control/inside-networks.ts";
 import type { Log } from "../control/log.ts";
 import type { ReloadReport, UplinkReport } from "../control/report.ts";
-import { type CompiledRules, compileRules } from "../control/rules.ts";
+import { type CompiledRules, compileRules, type RuleGroup } from "../control/rules.ts";
 import type { Steering } from "../control/steering.ts";
 import { UplinkPublisher } from "../control/uplink-publisher.ts";
 import { isVacant } from "../control/uplink-seats.ts";
@@ -32,7 +32,7 @@ import { UplinkControl } from "./uplink-control.ts";
 import type { WorkerPool } from "./worker-pool.ts";
 import { headerBytes, socketOptions } from "./worker-settings.ts";
 
-/** How long the flows of an uplink that leaves the configuration have to be cut off while it can still send. */
+/** How long workers have to do what they were told: to cut off the flows of an uplink that leaves, to read new rules. Their longest wait is 250 ms. */
 const farewellMs = 300;
 
 export interface DaemonParts {
@@ -76,7 +76,7 @@ export class Daemon {
     this.#watch = watch;
     this.#bound = opened;
     this.#totals = new Totals(shared, config.workers);
-    this.#rules = this.#compile(watch.inside);
+    this.#rules = this.#compile(watch.inside, []);
     const publisher = new UplinkPublisher(
       { shared, firewall, wake: () => pool.wake(), onFailure: (reason) => parts.fail(reason) },
       opened,
@@ -178,14 +178,20 @@ export class Daemon {
 
     await this.#watch.configure(next);
     const { snapshots, inside } = this.#watch;
+    const before = this.#rules.groups;
     this.#config = next;
-    this.#rules = this.#compile(inside);
+    this.#rules = this.#compile(inside, before);
     log.level = next.log.level;
     hooks.configure(next.hooks);
-    pool.follow(flowPolicy(next, this.#rules.table));
     this.#rebind(snapshots);
-    await this.control.configure(next, this.#rules, snapshots);
+    // Workers go by the old rules until they have read the new: there are tables for the groups of both meanwhile.
+    const gone = before.filter(({ key }) => this.#rules.groups.every((group) => group.key !== key));
+    await this.control.configure(next, { ...this.#rules, groups: [...gone, ...this.#rules.groups] }, snapshots);
+    pool.follow(flowPolicy(next, this.#rules.table));
     await this.#steering?.update(next, snapshots);
+    if (gone.length === 0) return;
+    await new Promise((resolve) => setTimeout(resolve, farewellMs));
+    await this.control.configure(next, this.#rules, this.#watch.snapshots);
   }
 
   #tellInside(inside: InsideRoutes): void {
@@ -197,12 +203,12 @@ export class Daemon {
     if (!publishInsideNetworks(networks, shared))
       log.warn(`there are ${networks.length} networks inside, too many to tell foreign sources from: all pass`);
     // Rules may match by the interface that a source is behind.
-    this.#rules = this.#compile(inside);
+    this.#rules = this.#compile(inside, this.#rules.groups);
     pool.follow(flowPolicy(this.#config, this.#rules.table));
   }
 
-  #compile({ behind }: InsideRoutes): CompiledRules {
-    return compileRules(this.#config, (name) => behind[name] ?? []);
+  #compile({ behind }: InsideRoutes, before: readonly RuleGroup[]): CompiledRules {
+    return compileRules(this.#config, (name) => behind[name] ?? [], before);
   }
 
   /** Has the sockets of each place hear the interface that is there now: one was made again, has come, or has gone for good. */

@@ -4,7 +4,7 @@
  */
 import type { Config, RuleConfig, UplinkConfig } from "../control/config-types.ts";
 import type { ExplainCandidate, ExplainQuery, ExplainReport, FlowReport } from "../control/report.ts";
-import { type CompiledRules, protocolNumbers } from "../control/rules.ts";
+import { type CompiledRules, protocolNumbers, type RuleGroup } from "../control/rules.ts";
 import { isVacant } from "../control/uplink-seats.ts";
 import type { Standing } from "../control/uplink-standing.ts";
 import {
@@ -51,7 +51,7 @@ export async function explain(query: ExplainQuery, deps: ExplainDeps): Promise<E
     flow: query,
     existing: found.flow,
     rule: configured === null ? null : { number: rule, ...ruleText(configured) },
-    group: { number: group, name: group === 0 ? "all uplinks" : rules.groups[group - 1]!.name },
+    group: { number: group, name: group === 0 ? "all uplinks" : groupNumbered(rules, group).name },
     key: config.balance.key,
     hash: hash === null ? null : (hash >>> 0).toString(16).padStart(8, "0"),
     policy: group === 0 ? config.balance.policy : "weights of the rule's uplinks",
@@ -220,7 +220,7 @@ function candidateOf(place: number, group: number, flow: Flow, deps: ExplainDeps
   if (isVacant(uplink)) return [];
   const is6 = flow.source.length > 1;
   const lookup = (is6 ? shared.lookups6 : shared.lookups)[group]!;
-  const own = group === 0 ? null : rules.groups[group - 1]!;
+  const own = group === 0 ? null : groupNumbered(rules, group);
   const member = own?.members.find(({ name }) => name === uplink.name);
   const hasOwnWeights = config.groups.some(({ name }) => name === own?.name);
   const weight = own === null || (member !== undefined && !hasOwnWeights) ? standing.weight : (member?.weight ?? 0);
@@ -240,4 +240,8 @@ function candidateOf(place: number, group: number, flow: Flow, deps: ExplainDeps
 
 function isReady(place: number, is6: boolean, shared: SharedState): boolean {
   return shared.uplinks[place * uplinkWords + (is6 ? uplinkWord.ready6 : uplinkWord.ready)] !== 0;
+}
+
+function groupNumbered({ groups }: CompiledRules, number: number): RuleGroup {
+  return groups.find(({ group }) => group === number)!;
 }

@@ -33,6 +33,8 @@ export class Line {
   readonly #onRound: () => void;
   #watch: Health;
   #prober: Prober | null = null;
+  /** Between `startProbes` and `stopProbes`, whether there is something to probe or not. */
+  #isProbed = false;
   /** When it died, as long as its flows are not cut off; null: it lives, or they are. */
   #diedAtMs: number | null = null;
 
@@ -56,6 +58,7 @@ export class Line {
 
   /** Begins to probe, where that is configured. Not earlier than the routes that lead probes out by their uplink. */
   startProbes(): void {
+    this.#isProbed = true;
     const { probe } = this.config;
     if (probe === null || this.#prober !== null) return;
     const onRound = (round: ProbeRound) => {
@@ -65,9 +68,10 @@ export class Line {
     this.#prober = startProber(pathOf(this.snapshot), probe, onRound, { natPorts: this.#natPorts });
   }
 
+  /** For good: another configuration, in a reload that the end overtakes, must not begin again. */
   stopProbes(): void {
-    this.#prober?.stop();
-    this.#prober = null;
+    this.#isProbed = false;
+    this.#closeProber();
   }
 
   /** Takes another configuration. What is known of the line stays, unless it is watched in another way from now on. */
@@ -80,9 +84,8 @@ export class Line {
     if (before.name !== config.name) this.orders = noOrders;
     this.#watch = new Health(config);
     this.#watch.linked(linkReason(this.snapshot) === "", linkReason(this.snapshot), nowMs);
-    const wasProbing = this.#prober !== null || before.probe === null;
-    this.stopProbes();
-    if (wasProbing) this.startProbes();
+    this.#closeProber();
+    if (this.#isProbed) this.startProbes();
   }
 
   /** The link as it is now. */
@@ -114,6 +117,11 @@ export class Line {
   /** Cuts off what it got standing in for another line. */
   cutDisplaced(): void {
     this.cuts = { ...this.cuts, displaced: this.cuts.displaced + 1 };
+  }
+
+  #closeProber(): void {
+    this.#prober?.stop();
+    this.#prober = null;
   }
 
   get isVacant(): boolean {

@@ -65,6 +65,7 @@ function differences(current: Config, next: Config): string[] {
     ...[...wanted.keys()].filter((name) => !known.has(name)).map((name) => `uplink ${name} is new`),
     ...[...known.keys()].filter((name) => !wanted.has(name)).map((name) => `uplink ${name} is gone`),
     ...[...wanted].flatMap(([name, uplink]) => uplinkDifferences(name, known.get(name), uplink)),
+    ...(isEqual(order(known, wanted), order(wanted, known)) ? [] : ["the order of the uplinks changed"]),
     ...(["balance", "groups", "rules", "hooks", "log"] as const)
       .filter((section) => !isEqual(current[section], next[section]))
       .map((section) => `${section} changed`),
@@ -75,10 +76,17 @@ function named({ uplinks }: Config): Map<string, UplinkConfig> {
   return new Map(uplinks.filter((uplink) => !isVacant(uplink)).map((uplink) => [uplink.name, uplink]));
 }
 
+/** Of those that are in both. */
+function order(uplinks: ReadonlyMap<string, UplinkConfig>, others: ReadonlyMap<string, UplinkConfig>): string[] {
+  const common = [...uplinks.values()].filter(({ name }) => others.has(name));
+  return common.sort((a, b) => a.order - b.order).map(({ name }) => name);
+}
+
 function uplinkDifferences(name: string, before: UplinkConfig | undefined, after: UplinkConfig): string[] {
   if (before === undefined) return [];
   const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof UplinkConfig)[];
-  const different = keys.filter((key) => !isEqual(before[key], after[key]));
+  // One that comes or goes moves all behind it.
+  const different = keys.filter((key) => key !== "order" && !isEqual(before[key], after[key]));
   return different.length === 0 ? [] : [`uplink ${name}: ${different.join(", ")}`];
 }
 

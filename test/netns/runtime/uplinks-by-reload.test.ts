@@ -46,7 +46,7 @@ describe.each([1, 2])("with %i workers", (workers) => {
     const stream = new Stream(lab);
     await stream.ready();
     expect(await waysOut()).toEqual(["isp1", "isp2"]);
-    const { changed, problems } = await reload(config(["isp3", "isp1", "isp2"]));
+    const { changed, problems } = await reload(config(["isp1", "isp2", "isp3"]));
     expect({ changed, problems }).toEqual({ changed: ["uplink isp3 is new"], problems: [] });
     await until(async () => (await waysOut()).length === 3, "connections over three");
     expect((await statusOf(sluice)).uplinks.map(({ name }) => name).sort()).toEqual(["isp1", "isp2", "isp3"]);

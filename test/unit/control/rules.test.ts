@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RuleConfig, RuleMatch } from "../../../src/control/config-types.ts";
 import { addressValue, networkRange } from "../../../src/control/network-ranges.ts";
-import { compileRules, protocolNumbers } from "../../../src/control/rules.ts";
+import { compileRules, protocolNumbers, type RuleGroup } from "../../../src/control/rules.ts";
 import { DomainTable } from "../../../src/tables/domain-table.ts";
 import { RuleTable, ruleHeader } from "../../../src/tables/rule-table.ts";
 import { randomFrom } from "../../support/packets.ts";
@@ -129,7 +129,7 @@ rules:
   - { match: { protocol: tcp, dscp: [2] }, use: [a, b], strict: true }
   - { match: { protocol: tcp }, use: [cheap] }
   - { match: { protocol: esp, destination: [192.0.2.0/24] }, bypass: true }`);
-    expect(groups).toEqual([
+    expect(groups.map(({ key: _, ...group }) => group)).toEqual([
       {
         group: 1,
         name: "b+a",
@@ -160,6 +160,29 @@ rules:
     ]);
     const ruleTable = new RuleTable(table!);
     expect([0, 1, 2, 3, 4].map((rule) => ruleTable.group(rule))).toEqual([1, 1, 2, 3, 0]);
+  });
+
+  it("keep their numbers when rules change, and give them to no other set", () => {
+    const numbers = (groups: readonly RuleGroup[]) => groups.map(({ name, group }) => [name, group]);
+    const before = compile(`rules:
+  - { match: { protocol: udp }, use: [a] }
+  - { match: { protocol: tcp }, use: [b], strict: true }`).groups;
+    expect(numbers(before)).toEqual([
+      ["a", 1],
+      ["b", 2],
+    ]);
+    const after = compile(
+      `rules:
+  - { match: { protocol: tcp }, use: [b], strict: true }
+  - { match: { protocol: udp }, use: [c] }
+  - { match: { protocol: icmp }, use: [b] }`,
+      before,
+    ).groups;
+    expect(numbers(after)).toEqual([
+      ["b", 2],
+      ["c", 3],
+      ["b", 4],
+    ]);
   });
 
   it("are none, and there is no table, without rules", () => {
