@@ -12,6 +12,7 @@ import { addressHash, addressHash6 } from "./classify.ts";
 import { kind } from "./decode-layer4.ts";
 import type { FlowMemory } from "./flow-memory.ts";
 import type { FlowPolicy } from "./flow-policy.ts";
+import { flowFlag } from "./flow-state.ts";
 
 /** Records of one answer that are looked at. */
 const mostRecords = 64;
@@ -51,9 +52,13 @@ export class Domains {
     return this.#table !== null;
   }
 
-  /** Listens to a packet from outside of a flow over UDP, if it is an answer of DNS. */
-  hear(rows: Int32Array, p: number, view: DataView, nowMs: number): void {
+  /**
+   * Listens to a packet from outside of a flow over UDP, if it is an answer of DNS. `state`: the flow's word. Where the remote began, nobody
+   * has asked: or whoever reaches a forwarded port could choose what rules take for whose address.
+   */
+  hear(rows: Int32Array, p: number, view: DataView, state: number, nowMs: number): void {
     if (rows[p + packetWord.ports]! >>> 16 !== dnsPort || rows[p + packetWord.kind] !== kind.flow) return;
+    if ((state & flowFlag.openedByRemote) !== 0) return;
     const end = rows[p + packetWord.at]! + rows[p + packetWord.length]!;
     this.learn(view, rows[p + packetWord.l4End]!, end, Math.floor(nowMs / 1000));
   }

@@ -290,7 +290,8 @@ export class Forwarder {
 
     const l4 = rows[p + packetWord.l4]!;
     const insidePort = words[row + flowWord.ports]! >>> 16;
-    if (this.#domains.areWanted && protocol === protocolUdp) this.#domains.hear(rows, p, this.#view, this.#nowMs);
+    if (this.#domains.areWanted && protocol === protocolUdp)
+      this.#domains.hear(rows, p, this.#view, words[row + flowWord.state]!, this.#nowMs);
     setDestination(this.#view, at, l4, protocol, words[row + flowWord.inside]!, insidePort, isPartial(offload)); // 5
     const result = this.#egress.toInside(at, length, rows[p + packetWord.l4End]!, start, offload); // 6
     if (packetKind === kind.firstFragment) this.#fragments.learn(rows, p, way, (flow << 1) | reply, this.#nowMs);

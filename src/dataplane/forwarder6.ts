@@ -237,7 +237,8 @@ export class Forwarder6 {
     const l4 = rows[p + packetWord.l4]!;
     const inside = words[row + flowWord.inside]!;
     const port = keepsIdentifier(words, row) ? keepPort : words[row + flowWord.ports]! >>> 16;
-    if (this.#domains.areWanted && protocol === protocolUdp) this.#domains.hear(rows, p, this.#view, nowMs);
+    if (this.#domains.areWanted && protocol === protocolUdp)
+      this.#domains.hear(rows, p, this.#view, words[row + flowWord.state]!, nowMs);
     setDestination6(this.#view, at, l4, protocol, this.#names, inside, port, isPartial(offload)); // 5
     if (isFragment) this.#fragments.learn(device, (flow << 1) | reply, nowMs);
     return this.#egress.toInside(at, length, l4End, start, offload); // 6

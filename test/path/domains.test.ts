@@ -9,20 +9,30 @@ import { addressHash } from "../../src/dataplane/classify.ts";
 import { Domains } from "../../src/dataplane/domains.ts";
 import { FlowMemory, flowMemoryBytes } from "../../src/dataplane/flow-memory.ts";
 import { addressNumber, udp } from "../support/packets.ts";
-import { udp6 } from "../support/packets6.ts";
+import { address6Words, udp6 } from "../support/packets6.ts";
 import { configWith } from "../support/rules.ts";
-import { client, client6, openWorkers, type Rig, server, server6, uplinkAddresses, uplinkAddresses6 } from "./rig.ts";
+import {
+  client,
+  client6,
+  openWorkers,
+  type Rig,
+  type RigOptions,
+  server,
+  server6,
+  uplinkAddresses,
+  uplinkAddresses6,
+} from "./rig.ts";
 
 const rules = `rules:
   - { match: { domain: [example.org] }, use: [b] }
   - { match: { domain: [cdn.example.net, com] }, use: [c] }`;
 const links = [14, 14, 14];
 
-function open(): Rig[] {
+function open(options: RigOptions = {}): Rig[] {
   const config = configWith(rules);
   const { table } = compileRules(config, () => []);
   const memory = new FlowMemory(new SharedArrayBuffer(flowMemoryBytes(2)), 2);
-  const rigs = openWorkers(2, { links, hasIpv6: true, policy: flowPolicy(config, table), memory });
+  const rigs = openWorkers(2, { links, hasIpv6: true, policy: flowPolicy(config, table), memory, ...options });
   const { shared } = rigs[0]!;
   for (const lookups of [shared.lookups, shared.lookups6]) {
     lookups[1]!.fill(1);
@@ -119,6 +129,19 @@ describe("a rule by domain", () => {
     rig.in(udp({ source: `${server}:53`, destination: `${uplinkAddresses[0]}:16400`, data }));
     const asked = rig.outOne(udp({ source: `${client}:5000`, destination: `${server}:5353` }));
     rig.inOne(udp({ source: `${server}:5353`, destination: `${uplinkAddresses[0]}:${asked.sourcePort}`, data }));
+    expect(uplinkOf(rig, "198.51.100.7")).toBe(0);
+  });
+
+  test("hears nobody to whom a port is forwarded, over either family", () => {
+    const forward = { uplinks: 1, protocol: 17, firstPort: 16_390, lastPort: 16_390, toPort: 53 };
+    const forwards = [
+      { ...forward, to: addressNumber(client) },
+      { ...forward, to: 0, to6: address6Words(client6) },
+    ];
+    const [rig] = open({ forwards }) as [Rig];
+    const data = message("example.org", [{ name: "example.org", to: "198.51.100.7" }]);
+    rig.inOne(udp({ source: `${server}:53`, destination: `${uplinkAddresses[0]}:16390`, data }));
+    rig.inOne6(udp6({ source: `[${server6}]:53`, destination: `[${uplinkAddresses6[0]}]:16390`, data }));
     expect(uplinkOf(rig, "198.51.100.7")).toBe(0);
   });
 
