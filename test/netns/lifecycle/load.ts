@@ -32,6 +32,8 @@ export function kinds(outcomes: readonly string[]): string[] {
 
 /** Connections without an end, to see what happens to them meanwhile. */
 export class Connections {
+  /** The ways of those that `untilSucceeding` last waited for. */
+  ways: readonly string[] = [];
   readonly #process: Running;
 
   constructor(lab: Lab, host: Host = "client1") {
@@ -51,8 +53,11 @@ export class Connections {
     const deadline = Date.now() + 30_000;
     while (Date.now() < deadline) {
       const since = this.outcomes.slice(from);
-      if (since.length >= inARow && since.slice(-inARow).every(succeeded))
+      const row = since.slice(-inARow);
+      if (row.length === inARow && row.every(succeeded)) {
+        this.ways = row;
         return since.filter((one) => !succeeded(one)).length;
+      }
       await sleep(20);
     }
     throw new Error(`connections do not succeed: ${kinds(this.outcomes.slice(-inARow)).join(", ")}`);
