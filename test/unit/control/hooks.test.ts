@@ -152,7 +152,7 @@ describe("the time limit", () => {
   });
 
   it("does not wait for a child in the background that keeps the output open, nor ends it", async () => {
-    const down = script("down", `sleep 1000 & echo $! > ${file("child")}; echo done`);
+    const down = script("down", `sleep 1000 & echo $! >> ${file("child")}; echo done`);
     start({ down }).run(event());
     hooks.run(event());
     await logs(1);
@@ -160,7 +160,8 @@ describe("the time limit", () => {
     expect(logged[0]).toMatchObject({ level: "info", output: "done" });
     expect(isAlive(child)).toBe(true);
     await logs(2);
-    for (const pid of [child, Number(written("child")[0])]) process.kill(pid);
+    expect(written("child")).toHaveLength(2);
+    for (const pid of written("child")) process.kill(Number(pid));
   });
 });
 
