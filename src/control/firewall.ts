@@ -62,7 +62,13 @@ export async function openFirewall(
   const refresh = async (config: Config, current: readonly UplinkSnapshot[]) => {
     const doors = current.filter(({ present, address, ipv6 }) => present && (address ?? ipv6.address) !== null);
     const wanted = JSON.stringify([
-      doors.map(({ interface: device, ifindex, address, ipv6 }) => [device, ifindex, address, ipv6.address]),
+      doors.map(({ interface: device, ifindex, address, ipv6 }) => [
+        device,
+        ifindex,
+        address,
+        ipv6.address,
+        ipv6.prefix,
+      ]),
       config.forwards,
     ]);
     if (generation > 0 && wanted === shown) return;
