@@ -98,9 +98,9 @@ async function startUp(config: Config, log: Log, cleanup: Cleanup, end: End): Pr
   cleanup.add("data caps", () => budgets.close());
   let daemon: Daemon | undefined;
   const watch = await watchUplinks(config, journal, {
-    onUpdate: (...update) => {
+    onUpdate: (current, _, inside) => {
       try {
-        daemon?.follow(...update);
+        daemon?.follow(current, inside);
       } catch (error) {
         log.error({ err: error }, "an uplink's change could not be followed");
       }
@@ -125,6 +125,7 @@ async function startUp(config: Config, log: Log, cleanup: Cleanup, end: End): Pr
   const steering = await applySteering(config, watch.snapshots, journal);
   cleanup.add("steering", () => steering.undo());
   daemon.steerBy(steering);
+  cleanup.add("reload", () => daemon.endReloads());
   announce(config, log, daemon.control.lines, memoryBytes);
   return daemon;
 }

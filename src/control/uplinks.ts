@@ -139,7 +139,10 @@ function readOnDemand(reader: UplinkReader, listener: UplinkListener): OnDemand 
       if (!busy) schedule(Math.max(settleMs, readAt + leastIntervalMs - performance.now()));
     },
     alone(task) {
-      const done = reading.then(task);
+      const done = reading.then(() => {
+        if (stopped) throw new Error("the uplinks are not watched any more");
+        return task();
+      });
       reading = done.catch(() => {});
       return done;
     },
@@ -174,9 +177,16 @@ class UplinkReader {
     return [...new Set(named)].filter((name) => name !== "");
   }
 
+  /** On failure it goes on by the configuration that it had. */
   async configure(config: Config): Promise<void> {
+    const before = this.#config;
     this.#config = config;
-    await this.read();
+    try {
+      await this.read();
+    } catch (error) {
+      this.#config = before;
+      throw error;
+    }
   }
 
   async read(): Promise<void> {

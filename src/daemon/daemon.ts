@@ -24,13 +24,14 @@ import type { Budgets } from "./budgets.ts";
 import { tellLinks, tellStanding } from "./events.ts";
 import { explainFlow } from "./explain-flow.ts";
 import type { LanSockets } from "./lan-sockets.ts";
+import { openPlaceSockets, type PlaceSockets } from "./place-sockets.ts";
 import { flowPolicy } from "./policy-settings.ts";
 import { reload } from "./reload.ts";
 import { flowReport, statusReport, uplinkReport } from "./status.ts";
 import { Totals } from "./totals.ts";
 import { UplinkControl } from "./uplink-control.ts";
 import type { WorkerPool } from "./worker-pool.ts";
-import { headerBytes, socketOptions } from "./worker-settings.ts";
+import { socketOptions } from "./worker-settings.ts";
 
 /** How long workers have to do what they were told: to cut off the flows of an uplink that leaves, to read new rules. Their longest wait is 250 ms. */
 const farewellMs = 300;
@@ -64,17 +65,25 @@ export class Daemon {
   #steering: Steering | undefined;
   #rules: CompiledRules;
   #inside = "";
-  /** What the sockets of each place are bound to. */
-  #bound: readonly UplinkSnapshot[];
+  readonly #sockets: PlaceSockets;
+  /** The links as the log and the hooks know them. */
+  #toldLinks: readonly UplinkSnapshot[];
   /** Reloads run one after the other. */
   #reloading: Promise<unknown> = Promise.resolve();
+  #isEnding = false;
 
   constructor(parts: DaemonParts, watch: UplinkWatch) {
     const { config, shared, log, memory, firewall, hooks, budgets, pool, opened } = parts;
     this.#parts = parts;
     this.#config = config;
     this.#watch = watch;
-    this.#bound = opened;
+    this.#toldLinks = watch.snapshots;
+    this.#sockets = openPlaceSockets(
+      opened,
+      (place, uplink) =>
+        reopenSockets(parts.socketFds[place]!, uplink === null ? null : socketOptions(this.#config, uplink)),
+      ({ name }, reason) => log.error({ uplink: name, reason }, "the uplink's packets cannot be heard"),
+    );
     this.#totals = new Totals(shared, config.workers);
     this.#rules = this.#compile(watch.inside, []);
     const publisher = new UplinkPublisher(
@@ -93,8 +102,7 @@ export class Daemon {
   /** Publishes for the first time. Packets may come from here on. */
   async begin(): Promise<void> {
     this.#tellInside(this.#watch.inside);
-    this.#rebind(this.#watch.snapshots);
-    await this.control.settle();
+    await this.control.follow(this.#sockets.follow(this.#watch.snapshots));
   }
 
   /** Probes go out and traffic is steered. */
@@ -104,14 +112,11 @@ export class Daemon {
   }
 
   /** Something about the links, or what is inside, has changed, or nothing for a while. */
-  follow(current: readonly UplinkSnapshot[], previous: readonly UplinkSnapshot[], inside: InsideRoutes): void {
-    const { log, hooks, lans } = this.#parts;
+  follow(current: readonly UplinkSnapshot[], inside: InsideRoutes): void {
+    const { log } = this.#parts;
     this.#tellInside(inside);
-    this.#rebind(current);
-    tellLinks(log, hooks, this.#config, current, previous);
-    for (const lan of lans)
-      lan.follow(current).catch((error: Error) => log.error({ err: error }, "a LAN's sockets could not follow"));
-    void this.control.follow(current);
+    this.#tellLinks(current);
+    void this.control.follow(this.#sockets.follow(current));
     this.#steering
       ?.update(this.#config, current)
       .catch((error: Error) => log.error({ err: error }, "routes could not follow the uplinks"));
@@ -121,9 +126,18 @@ export class Daemon {
   reload(): Promise<ReloadReport> {
     const { log } = this.#parts;
     const apply = (next: Config) => this.#apply(next);
-    const report = this.#reloading.then(() => reload(this.#config, apply, (doubt) => log.warn(doubt)));
+    const report = this.#reloading.then(() => {
+      if (this.#isEnding) throw new RefusedError("sluice is ending");
+      return reload(this.#config, apply, (doubt) => log.warn(doubt));
+    });
     this.#reloading = report.catch(() => {});
     return report;
+  }
+
+  /** No reload begins any more. Resolves when the one that runs is through: it must not set up what is being undone. */
+  async endReloads(): Promise<void> {
+    this.#isEnding = true;
+    await this.#reloading;
   }
 
   /** Whether every worker has turned since the last time this was asked. */
@@ -173,60 +187,64 @@ export class Daemon {
     const leaving = this.#config.uplinks.filter(
       (uplink) => !isVacant(uplink) && !next.uplinks.some(({ name }) => name === uplink.name),
     );
-    for (const { name } of leaving) await this.#order(name, { mode: "disabled" });
-    if (leaving.length > 0) await new Promise((resolve) => setTimeout(resolve, farewellMs));
-
-    await this.#watch.configure(next);
-    const { snapshots, inside } = this.#watch;
+    const orders = leaving.map(({ name }) => ({ name, ...this.control.lines[this.#placeOf(name)]!.orders }));
+    try {
+      for (const { name } of leaving) await this.#order(name, { mode: "disabled" });
+      if (leaving.length > 0) await new Promise((resolve) => setTimeout(resolve, farewellMs));
+      await this.#watch.configure(next);
+    } catch (error) {
+      for (const { name, mode } of orders) await this.#order(name, { mode });
+      throw error;
+    }
+    const { inside } = this.#watch;
     const before = this.#rules.groups;
     this.#config = next;
+    this.#publishInside(inside);
     this.#rules = this.#compile(inside, before);
     log.level = next.log.level;
     hooks.configure(next.hooks);
-    this.#rebind(snapshots);
+    // The watch tells nobody of what it has just read.
+    this.#tellLinks(this.#watch.snapshots);
+    const snapshots = this.#sockets.follow(this.#watch.snapshots);
     // Workers go by the old rules until they have read the new: there are tables for the groups of both meanwhile.
     const gone = before.filter(({ key }) => this.#rules.groups.every((group) => group.key !== key));
     await this.control.configure(next, { ...this.#rules, groups: [...gone, ...this.#rules.groups] }, snapshots);
     pool.follow(flowPolicy(next, this.#rules.table));
-    await this.#steering?.update(next, snapshots);
+    await this.#steering?.update(next, this.#watch.snapshots);
     if (gone.length === 0) return;
     await new Promise((resolve) => setTimeout(resolve, farewellMs));
-    await this.control.configure(next, this.#rules, this.#watch.snapshots);
+    await this.control.configure(next, this.#rules, this.#sockets.follow(this.#watch.snapshots));
   }
 
   #tellInside(inside: InsideRoutes): void {
-    const { log, shared, pool } = this.#parts;
+    if (!this.#publishInside(inside)) return;
+    // Rules may match by the interface that a source is behind.
+    this.#rules = this.#compile(inside, this.#rules.groups);
+    this.#parts.pool.follow(flowPolicy(this.#config, this.#rules.table));
+  }
+
+  /** Whether it is news. */
+  #publishInside(inside: InsideRoutes): boolean {
+    const { log, shared } = this.#parts;
     const key = JSON.stringify(inside);
-    if (key === this.#inside) return;
+    if (key === this.#inside) return false;
     this.#inside = key;
     const { networks } = inside;
     if (!publishInsideNetworks(networks, shared))
       log.warn(`there are ${networks.length} networks inside, too many to tell foreign sources from: all pass`);
-    // Rules may match by the interface that a source is behind.
-    this.#rules = this.#compile(inside, this.#rules.groups);
-    pool.follow(flowPolicy(this.#config, this.#rules.table));
+    return true;
+  }
+
+  /** Tells the log, the hooks and the sockets of the LANs. */
+  #tellLinks(current: readonly UplinkSnapshot[]): void {
+    const { log, hooks, lans } = this.#parts;
+    tellLinks(log, hooks, this.#config, current, this.#toldLinks);
+    this.#toldLinks = current;
+    for (const lan of lans)
+      lan.follow(current).catch((error: Error) => log.error({ err: error }, "a LAN's sockets could not follow"));
   }
 
   #compile({ behind }: InsideRoutes, before: readonly RuleGroup[]): CompiledRules {
     return compileRules(this.#config, (name) => behind[name] ?? [], before);
-  }
-
-  /** Has the sockets of each place hear the interface that is there now: one was made again, has come, or has gone for good. */
-  #rebind(current: readonly UplinkSnapshot[]): void {
-    const { socketFds, log } = this.#parts;
-    this.#bound = current.map((uplink, place) => {
-      const bound = this.#bound[place]!;
-      if (isVacant(uplink) && !isVacant(bound)) {
-        reopenSockets(socketFds[place]!, null);
-        return uplink;
-      }
-      if (!uplink.present || (uplink.ifindex === bound.ifindex && uplink.name === bound.name)) return bound;
-      if (headerBytes(uplink) !== headerBytes(bound)) {
-        log.error({ uplink: uplink.name }, "the interface is of another kind than its place was laid out for: restart");
-        return bound;
-      }
-      reopenSockets(socketFds[place]!, socketOptions(this.#config, uplink));
-      return uplink;
-    });
   }
 }
