@@ -6,6 +6,7 @@
  * RST for a port that is the translator's.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { maxGroups, type SharedState } from "../tables/shared-state.ts";
 import type { Firewall } from "./firewall.ts";
 import { type GroupPlan, type PlanInput, planGroups } from "./group-plan.ts";
@@ -20,6 +21,8 @@ export interface UplinkPublisherOptions {
   wake(): void;
   /** The drop could not be moved. */
   onFailure(reason: string): void;
+  /** Between a failure of the drop and the try that counts. */
+  secondTryMs?: number;
 }
 
 /** How many times the flows of each uplink have been cut off, by place. */
@@ -53,17 +56,32 @@ export class UplinkPublisher {
 
   /** Resolves when everything has been told; never rejects. */
   async update(publication: Publication): Promise<void> {
-    const { snapshots, plan } = publication;
     this.#latest = publication;
     this.#tell();
     try {
-      await this.#options.firewall.refresh(plan.config, snapshots);
+      if (!(await this.#guard(publication))) return;
     } catch (error) {
       this.#options.onFailure((error as Error).message);
       return;
     }
-    this.#guarded = snapshots;
+    this.#guarded = publication.snapshots;
     this.#tell();
+  }
+
+  /**
+   * Moves the drop; false when that has been overtaken. An interface that is gone again since it was read is refused: so a failure counts
+   * when the links are known to be the same a second later, and it fails once more. Who is not guarded is down meanwhile.
+   */
+  async #guard({ snapshots, plan }: Publication): Promise<boolean> {
+    const { firewall, secondTryMs = 1000 } = this.#options;
+    try {
+      await firewall.refresh(plan.config, snapshots);
+    } catch {
+      await sleep(secondTryMs, undefined, { ref: false });
+      if (JSON.stringify(this.#latest!.snapshots) !== JSON.stringify(snapshots)) return false;
+      await firewall.refresh(plan.config, snapshots);
+    }
+    return true;
   }
 
   #tell(): void {
