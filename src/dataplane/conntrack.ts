@@ -543,7 +543,7 @@ export class Conntrack {
   #revive(flow: number): void {
     const words = this.flows.words;
     const row = flow * flowWords;
-    words[row + flowWord.state]! &= ~flowFlag.over;
+    words[row + flowWord.state]! &= ~(flowFlag.over | flowFlag.cutOff);
     words[row + flowWord.host] = this.#hosts.add(words[row + flowWord.inside]!, 0);
     this.#countOver(flow, -1);
   }

@@ -293,6 +293,24 @@ test("a connection that a remote has opened ends likewise, for the server inside
   ]);
 });
 
+test("a remote whose connection was cut off opens another from the same port", () => {
+  const forward = { uplinks: 3, protocol: 6, firstPort: 8080, lastPort: 8080, to: 0xc0a8_0a02 | 0, toPort: 80 };
+  const rig = new Rig({ ...links, forwards: [forward] });
+  const visitor = { source: `${server}:9000`, destination: `${uplinkAddresses[0]}:8080` };
+  const host = { source: `${client}:80`, destination: `${server}:9000` };
+  const connect = (sequence: number) => [
+    rig.in(tcp({ ...visitor, flags: SYN, sequence })),
+    rig.out(tcp({ ...host, flags: SYN | ACK, sequence: sequence + 400, acknowledgment: sequence + 1 })),
+    rig.in(tcp({ ...visitor, flags: ACK, sequence: sequence + 1, acknowledgment: sequence + 401 })),
+  ];
+  const flagsOf = (left: readonly ReturnType<typeof connect>[number][]) => left.flat().map(({ flags }) => flags);
+  expect(flagsOf(connect(100))).toEqual([SYN, SYN | ACK, ACK]);
+  cutAll(rig);
+  rig.left(-1);
+  rig.left(0);
+  expect(flagsOf(connect(70_000))).toEqual([SYN, SYN | ACK, ACK]);
+});
+
 describe("over IPv6", () => {
   const insidePrefix = { words: address6Words("fd00:10::"), length: 48 };
   const ends = { source: `[${client6}]:5000`, destination: `[${server6}]:80` };
