@@ -86,6 +86,11 @@ export class UsageMeter {
     return usage.bytes;
   }
 
+  /** Only these are there now: of another, the total that it comes back with is nothing to compare with. Its usage stays. */
+  follow(names: readonly string[]): void {
+    for (const name of this.#totals.keys()) if (!names.includes(name)) this.#totals.delete(name);
+  }
+
   #forgetFirst(): void {
     const [first] = this.#usage.keys();
     this.#usage.delete(first!);

@@ -27,6 +27,7 @@ export class Budgets {
 
   /** `totals` by place. Takes effect when the lines are settled. */
   apply(lines: readonly Line[], totals: readonly UplinkTotals[], now: Date, nowMs: number): void {
+    this.#meter.follow(lines.map(({ config }) => config.name));
     this.#isCapped = lines.some(({ config }) => config.cap !== null);
     for (const [place, line] of lines.entries()) {
       const { name, cap } = line.config;

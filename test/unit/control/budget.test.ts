@@ -115,6 +115,16 @@ describe("usage", () => {
     expect(meter.count("isp1", 30, 1, november)).toBe(130);
   });
 
+  it("holds nothing against an uplink that others have carried in its place while it was away", () => {
+    const meter = new UsageMeter(new Map());
+    meter.count("isp1", 0, 1, november);
+    meter.count("isp1", 100, 1, november);
+    meter.follow(["isp2"]);
+    meter.follow(["isp1", "isp2"]);
+    expect(meter.count("isp1", 5000, 1, november)).toBe(100);
+    expect(meter.count("isp1", 5001, 1, november)).toBe(101);
+  });
+
   it("begins anew with each month", () => {
     const meter = new UsageMeter(new Map([["isp1", { since: "2026-10-15", bytes: 1000 }]]));
     meter.count("isp1", 0, 15, at("2026-11-14 23:59"));
