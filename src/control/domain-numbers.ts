@@ -14,10 +14,19 @@ export interface DomainNumbers {
   readonly count: number;
   /** The numbers that stand for a list, one of those that were given. */
   of(list: readonly string[]): number[];
+  /** What each number stands for: the lists, as text. */
+  readonly meanings: ReadonlyMap<string, number>;
 }
 
-/** Lists are given as they stand in the rules: lower case, equal ones once or more. */
-export function numberDomains(lists: readonly (readonly string[])[]): DomainNumbers {
+/**
+ * Lists are given as they stand in the rules: lower case, equal ones once or more. What has a number in `before`, the meanings of
+ * the rules until now, keeps it, and no other gets one of theirs as long as there are others: addresses that are known by
+ * a number outlive the rules.
+ */
+export function numberDomains(
+  lists: readonly (readonly string[])[],
+  before: ReadonlyMap<string, number> = new Map(),
+): DomainNumbers {
   const ids = new Map<string, number>();
   const holders = new Map<string, Set<number>>();
   for (const list of lists) {
@@ -28,16 +37,30 @@ export function numberDomains(lists: readonly (readonly string[])[]): DomainNumb
   }
   const numbers = new Map<string, number>();
   const listsOf: number[][] = [];
+  const listKeys = [...ids.keys()];
   const names = [...holders.keys()].map((name) => {
-    const about = [...new Set(endsOf(name).flatMap((end) => [...(holders.get(end) ?? [])]))].sort((a, b) => a - b);
-    const key = about.join();
-    const domain = numbers.get(key) ?? numbers.size;
-    numbers.set(key, domain);
+    const about = [...new Set(endsOf(name).flatMap((end) => [...(holders.get(end) ?? [])]))];
+    const meaning = about
+      .map((id) => listKeys[id]!)
+      .sort()
+      .join(" ");
+    const domain = numbers.get(meaning) ?? before.get(meaning) ?? unusedNumber(numbers, before);
+    numbers.set(meaning, domain);
     listsOf[domain] = about;
     return { name, domain };
   });
   const numbersOf = (id: number) => listsOf.flatMap((about, domain) => (about.includes(id) ? [domain] : []));
-  return { names, count: numbers.size, of: (list) => numbersOf(ids.get(keyOf(list))!) };
+  return { names, count: numbers.size, of: (list) => numbersOf(ids.get(keyOf(list))!), meanings: numbers };
+}
+
+function unusedNumber(numbers: ReadonlyMap<string, number>, before: ReadonlyMap<string, number>): number {
+  const used = new Set([...numbers.values(), ...before.values()]);
+  for (let number = 0; number < mostDomainNumbers; number++) if (!used.has(number)) return number;
+  // More sets than there are numbers in the old rules and the new together: one of what is gone, or too many, which the check refuses.
+  const own = new Set(numbers.values());
+  let number = 0;
+  while (own.has(number)) number++;
+  return number;
 }
 
 function keyOf(list: readonly string[]): string {

@@ -36,23 +36,28 @@ export interface CompiledRules {
   readonly groups: readonly RuleGroup[];
   /** All domain names that rules have, each once. */
   readonly domains: readonly string[];
+  /** What the numbers of domains stand for. */
+  readonly domainMeanings: DomainNumbers["meanings"];
 }
+
+const noRules: CompiledRules = { table: null, groups: [], domains: [], domainMeanings: new Map() };
 
 /**
  * Compiles the rules of a configuration that has been checked. `networksOf` gives the networks behind an interface, as ADDRESS or
  * ADDRESS/LENGTH, of `lo` the machine's own addresses: compile again when they change. It stands in for the interface, since
  * what comes by the TUN no longer tells where it came in: a host that forges a neighbour's address passes for that neighbour.
  *
- * A set that is among `before`, the groups of the rules that the workers have, keeps its number, and no other set gets a number of
- * theirs: while some workers have the new rules and some the old, a number means one thing to all.
+ * A set that is among the groups of `before`, the rules that the workers have, keeps its number, and no other set gets a number of
+ * theirs: while some workers have the new rules and some the old, a number means one thing to all. So it is with domains.
  */
 export function compileRules(
   config: Config,
   networksOf: (interfaceName: string) => readonly string[],
-  before: readonly RuleGroup[] = [],
+  before: CompiledRules = noRules,
 ): CompiledRules {
-  const groups = new GroupNumbers(config, before);
-  const domains = numberDomains(config.rules.map(({ match }) => match.domain).filter(({ length }) => length > 0));
+  const groups = new GroupNumbers(config, before.groups);
+  const lists = config.rules.map(({ match }) => match.domain).filter(({ length }) => length > 0);
+  const domains = numberDomains(lists, before.domainMeanings);
   const rules = config.rules.map((rule) => ({
     ...toTableMatch(rule.match, networksOf, domains),
     group: groups.of(rule),
@@ -61,6 +66,7 @@ export function compileRules(
     table: rules.length === 0 ? null : writeRuleTable(rules, domains.names),
     groups: groups.list,
     domains: domains.names.map(({ name }) => name),
+    domainMeanings: domains.meanings,
   };
 }
 

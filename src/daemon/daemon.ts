@@ -9,7 +9,7 @@ import type { Hooks } from "../control/hooks.ts";
 import { type InsideRoutes, publishInsideNetworks } from "../control/inside-networks.ts";
 import type { Log } from "../control/log.ts";
 import type { ReloadReport, UplinkReport } from "../control/report.ts";
-import { type CompiledRules, compileRules, type RuleGroup } from "../control/rules.ts";
+import { type CompiledRules, compileRules } from "../control/rules.ts";
 import type { Steering } from "../control/steering.ts";
 import { UplinkPublisher } from "../control/uplink-publisher.ts";
 import { isVacant } from "../control/uplink-seats.ts";
@@ -85,7 +85,7 @@ export class Daemon {
       ({ name }, reason) => log.error({ uplink: name, reason }, "the uplink's packets cannot be heard"),
     );
     this.#totals = new Totals(shared, config.workers);
-    this.#rules = this.#compile(watch.inside, []);
+    this.#rules = this.#compile(watch.inside, undefined);
     const publisher = new UplinkPublisher(
       { shared, firewall, wake: () => pool.wake(), onFailure: (reason) => parts.fail(reason) },
       opened,
@@ -197,7 +197,7 @@ export class Daemon {
       throw error;
     }
     const { inside } = this.#watch;
-    const before = this.#rules.groups;
+    const before = this.#rules;
     this.#config = next;
     this.#publishInside(inside);
     this.#rules = this.#compile(inside, before);
@@ -207,7 +207,7 @@ export class Daemon {
     this.#tellLinks(this.#watch.snapshots);
     const snapshots = this.#sockets.follow(this.#watch.snapshots);
     // Workers go by the old rules until they have read the new: there are tables for the groups of both meanwhile.
-    const gone = before.filter(({ key }) => this.#rules.groups.every((group) => group.key !== key));
+    const gone = before.groups.filter(({ key }) => this.#rules.groups.every((group) => group.key !== key));
     await this.control.configure(next, { ...this.#rules, groups: [...gone, ...this.#rules.groups] }, snapshots);
     pool.follow(flowPolicy(next, this.#rules.table));
     await this.#steering?.update(next, this.#watch.snapshots);
@@ -219,7 +219,7 @@ export class Daemon {
   #tellInside(inside: InsideRoutes): void {
     if (!this.#publishInside(inside)) return;
     // Rules may match by the interface that a source is behind.
-    this.#rules = this.#compile(inside, this.#rules.groups);
+    this.#rules = this.#compile(inside, this.#rules);
     this.#parts.pool.follow(flowPolicy(this.#config, this.#rules.table));
   }
 
@@ -244,7 +244,7 @@ export class Daemon {
       lan.follow(current).catch((error: Error) => log.error({ err: error }, "a LAN's sockets could not follow"));
   }
 
-  #compile({ behind }: InsideRoutes, before: readonly RuleGroup[]): CompiledRules {
+  #compile({ behind }: InsideRoutes, before: CompiledRules | undefined): CompiledRules {
     return compileRules(this.#config, (name) => behind[name] ?? [], before);
   }
 }

@@ -1,7 +1,7 @@
 /** Rules and configurations for tests, as short as what they are about. */
 import { parseConfig } from "../../src/control/config.ts";
 import type { Config } from "../../src/control/config-types.ts";
-import { type CompiledRules, compileRules, type RuleGroup } from "../../src/control/rules.ts";
+import { type CompiledRules, compileRules } from "../../src/control/rules.ts";
 import { addressNumber } from "./packets.ts";
 import { address6Words } from "./packets6.ts";
 
@@ -23,7 +23,7 @@ export const networks: Readonly<Record<string, readonly string[]>> = {
   lo: ["192.168.10.1", "10.255.255.1"],
 };
 
-export function compile(text: string, before: readonly RuleGroup[] = []): CompiledRules {
+export function compile(text: string, before?: CompiledRules): CompiledRules {
   return compileRules(configWith(text), (name) => networks[name] ?? [], before);
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RuleConfig, RuleMatch } from "../../../src/control/config-types.ts";
 import { addressValue, networkRange } from "../../../src/control/network-ranges.ts";
-import { compileRules, protocolNumbers, type RuleGroup } from "../../../src/control/rules.ts";
+import { type CompiledRules, compileRules, protocolNumbers, type RuleGroup } from "../../../src/control/rules.ts";
 import { DomainTable } from "../../../src/tables/domain-table.ts";
 import { RuleTable, ruleHeader } from "../../../src/tables/rule-table.ts";
 import { randomFrom } from "../../support/packets.ts";
@@ -166,8 +166,8 @@ rules:
     const numbers = (groups: readonly RuleGroup[]) => groups.map(({ name, group }) => [name, group]);
     const before = compile(`rules:
   - { match: { protocol: udp }, use: [a] }
-  - { match: { protocol: tcp }, use: [b], strict: true }`).groups;
-    expect(numbers(before)).toEqual([
+  - { match: { protocol: tcp }, use: [b], strict: true }`);
+    expect(numbers(before.groups)).toEqual([
       ["a", 1],
       ["b", 2],
     ]);
@@ -185,8 +185,25 @@ rules:
     ]);
   });
 
+  it("and domains keep theirs, for addresses that are known by them", () => {
+    const domainOf = (rules: CompiledRules, name: string) => numberOf(rules.table!, name);
+    const before = compile(`rules:
+  - { match: { domain: [b.example] }, use: [b] }
+  - { match: { domain: [c.example] }, use: [c] }`);
+    const after = compile(
+      `rules:
+  - { match: { domain: [a.example] }, use: [a] }
+  - { match: { domain: [c.example] }, use: [b] }`,
+      before,
+    );
+    expect([domainOf(before, "b.example"), domainOf(before, "c.example")]).toEqual([0, 1]);
+    expect([domainOf(after, "a.example"), domainOf(after, "c.example")]).toEqual([2, 1]);
+    const known = { source: "192.168.10.2", destination: "192.0.2.1", domain: "c.example" };
+    expect(new RuleTable(after.table!).group(matchIn(after.table!, known))).toBe(before.groups[0]!.group);
+  });
+
   it("are none, and there is no table, without rules", () => {
-    expect(compile("rules: []")).toEqual({ table: null, groups: [], domains: [] });
+    expect(compile("rules: []")).toEqual({ table: null, groups: [], domains: [], domainMeanings: new Map() });
   });
 });
 
