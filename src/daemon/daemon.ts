@@ -85,7 +85,7 @@ export class Daemon {
       ({ name }, reason) => log.error({ uplink: name, reason }, "the uplink's packets cannot be heard"),
     );
     this.#totals = new Totals(shared, config.workers);
-    this.#rules = this.#compile(watch.inside, undefined);
+    this.#rules = this.#compile(config, watch.inside, undefined);
     const publisher = new UplinkPublisher(
       { shared, firewall, wake: () => pool.wake(), onFailure: (reason) => parts.fail(reason) },
       opened,
@@ -128,6 +128,8 @@ export class Daemon {
     const apply = (next: Config) => this.#apply(next);
     const report = this.#reloading.then(() => {
       if (this.#isEnding) throw new RefusedError("sluice is ending");
+      // The start goes on by the configuration that it began with.
+      if (this.#steering === undefined) throw new RefusedError("sluice is still starting");
       return reload(this.#config, apply, (doubt) => log.warn(doubt));
     });
     this.#reloading = report.catch(() => {});
@@ -198,9 +200,10 @@ export class Daemon {
     }
     const { inside } = this.#watch;
     const before = this.#rules;
+    // First what may throw: nothing has changed yet.
+    this.#rules = this.#compile(next, inside, before);
     this.#config = next;
     this.#publishInside(inside);
-    this.#rules = this.#compile(inside, before);
     log.level = next.log.level;
     hooks.configure(next.hooks);
     // The watch tells nobody of what it has just read.
@@ -219,7 +222,7 @@ export class Daemon {
   #tellInside(inside: InsideRoutes): void {
     if (!this.#publishInside(inside)) return;
     // Rules may match by the interface that a source is behind.
-    this.#rules = this.#compile(inside, this.#rules);
+    this.#rules = this.#compile(this.#config, inside, this.#rules);
     this.#parts.pool.follow(flowPolicy(this.#config, this.#rules.table));
   }
 
@@ -244,7 +247,7 @@ export class Daemon {
       lan.follow(current).catch((error: Error) => log.error({ err: error }, "a LAN's sockets could not follow"));
   }
 
-  #compile({ behind }: InsideRoutes, before: CompiledRules | undefined): CompiledRules {
-    return compileRules(this.#config, (name) => behind[name] ?? [], before);
+  #compile(config: Config, { behind }: InsideRoutes, before: CompiledRules | undefined): CompiledRules {
+    return compileRules(config, (name) => behind[name] ?? [], before);
   }
 }

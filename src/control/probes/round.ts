@@ -41,18 +41,22 @@ export function askRound(
   let open = targets.length;
   let isDecided = false;
   for (const [index, target] of targets.entries()) {
-    void ask(target).then((answer) => {
-      open--;
-      answers[index] = answer.answered
-        ? { target, answered: true, rttMs: answer.rttMs, reason: "" }
-        : { target, answered: false, rttMs: null, reason: answer.reason };
-      const answered = answers.filter((each) => each.answered).length;
-      if (!isDecided && (answered >= wanted || answered + open < wanted)) {
-        isDecided = true;
-        onDecided(summarise([...answers], answered >= wanted));
-      }
-      if (open === 0) onSettled();
-    });
+    // Whatever goes wrong with one question must not end the daemon.
+    const failed = (error: Error): Answer => ({ answered: false, reason: error.message });
+    void ask(target)
+      .catch(failed)
+      .then((answer) => {
+        open--;
+        answers[index] = answer.answered
+          ? { target, answered: true, rttMs: answer.rttMs, reason: "" }
+          : { target, answered: false, rttMs: null, reason: answer.reason };
+        const answered = answers.filter((each) => each.answered).length;
+        if (!isDecided && (answered >= wanted || answered + open < wanted)) {
+          isDecided = true;
+          onDecided(summarise([...answers], answered >= wanted));
+        }
+        if (open === 0) onSettled();
+      });
   }
 }
 

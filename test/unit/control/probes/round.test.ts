@@ -28,6 +28,19 @@ function startRound(targets: string[], quorum: number) {
 }
 
 describe("a round", () => {
+  it("counts a question that could not even be asked as not answered", async () => {
+    const round = new Promise<ProbeRound>((resolve) => {
+      askRound(
+        ["a"],
+        1,
+        () => Promise.reject(new Error("no descriptor left")),
+        resolve,
+        () => {},
+      );
+    });
+    expect(await round).toMatchObject({ answered: false, rttMs: null, reason: "a: no descriptor left" });
+  });
+
   it("of one target is answered when it answers", async () => {
     const { rounds, answers, settled } = startRound(["a"], 1);
     expect(rounds).toEqual([]);
