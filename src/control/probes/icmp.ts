@@ -18,7 +18,9 @@ export function openIcmpAsker({ path, identifier, now, randomBytes }: AskerSetti
   const asks = openAsks<number>(now);
   const targets = new Map<number, string>();
   const cookie = randomBytes(cookieBytes);
-  let sequence = 0;
+  // At random, since an error quotes no more of a question than identifier and sequence: nobody who has not seen it shall forge one.
+  const [high, low] = randomBytes(2);
+  let sequence = (high! << 8) | low!;
 
   const onDatagram = (wantsIpv6: boolean, bytes: Uint8Array, { from, waitedMs }: Datagram) => {
     const said = readEcho(wantsIpv6, identifier, bytes);
