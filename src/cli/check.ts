@@ -2,8 +2,8 @@
 
 import type { Command } from "commander";
 import { ControlError, requestJson } from "../control/client.ts";
-import { ConfigError, defaultConfigFile, formatProblem, type LoadedConfig, loadConfig } from "../control/config.ts";
-import { checkSystem } from "../control/config-system.ts";
+import { defaultConfigFile, formatProblem, loadConfig } from "../control/config.ts";
+import { checkAgainstSystem } from "../control/config-system.ts";
 import { configOption, socketOption } from "./options.ts";
 
 const examples = `
@@ -30,15 +30,6 @@ export function addCheck(program: Command): void {
         `${options.config}: ${warnings.length === 0 ? "no problems" : `no errors, ${warnings.length} warning${warnings.length > 1 ? "s" : ""}`}`,
       );
     });
-}
-
-/** The warnings of the file and the system together. Throws ConfigError with all of both when there is an error. */
-export async function checkAgainstSystem(loaded: LoadedConfig, daemonRuns: boolean): Promise<LoadedConfig["warnings"]> {
-  const problems = [...loaded.warnings, ...(await checkSystem(loaded, daemonRuns))].sort(
-    (a, b) => a.line - b.line || a.column - b.column,
-  );
-  if (problems.some((problem) => problem.severity === "error")) throw new ConfigError(loaded.config.file, problems);
-  return problems;
 }
 
 /** A TUN that a running sluice holds is no obstacle to the file that it runs by. */

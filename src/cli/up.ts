@@ -3,10 +3,10 @@
 import type { Command } from "commander";
 import { clearTheWay } from "../control/api.ts";
 import { defaultConfigFile, loadConfig } from "../control/config.ts";
+import { checkAgainstSystem } from "../control/config-system.ts";
 import { refuseIfInUse } from "../control/journal.ts";
 import { createLog } from "../control/log.ts";
 import { requireAll } from "../control/requirements.ts";
-import { checkAgainstSystem } from "./check.ts";
 import { configOption, socketOption } from "./options.ts";
 
 const examples = `

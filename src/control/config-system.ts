@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import type { LoadedConfig } from "./config.ts";
-import type { ConfigPath, Problem } from "./config-problem.ts";
+import { ConfigError, type ConfigPath, type Problem } from "./config-problem.ts";
 import { ConfigReader } from "./config-reader.ts";
 import { checkHooks, checkProbeTargets } from "./config-system-use.ts";
 import type { Config, UplinkConfig } from "./config-types.ts";
@@ -10,6 +10,15 @@ import { contains, formatIpv4, type Network, overlap, parseIpv4 } from "./config
 import type { LinkRow } from "./iproute.ts";
 import { nearest } from "./nearest.ts";
 import { describeUplink, readSystem, type SystemState } from "./uplink-snapshot.ts";
+
+/** The warnings of the file and the system together, in the file's order. Throws ConfigError with all of both when there is an error. */
+export async function checkAgainstSystem(loaded: LoadedConfig, daemonRuns: boolean): Promise<Problem[]> {
+  const problems = [...loaded.warnings, ...(await checkSystem(loaded, daemonRuns))].sort(
+    (a, b) => a.line - b.line || a.column - b.column,
+  );
+  if (problems.some(({ severity }) => severity === "error")) throw new ConfigError(loaded.config.file, problems);
+  return problems;
+}
 
 /**
  * Problems of the same shape, with the same places, as those of the file itself. `daemonRuns`: the

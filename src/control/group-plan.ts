@@ -46,14 +46,13 @@ export function planGroups(input: PlanInput, snapshots: readonly UplinkSnapshot[
 
 function planFamily(input: PlanInput, isLinked: (place: number) => boolean): GroupPlan[] {
   const { standings } = input;
-  const { uplinks, groups } = input.config;
+  const { uplinks } = input.config;
   const usable = uplinks.map(
     (_, place) => isAlive(standings[place]!) && standings[place]!.weight > 0 && isLinked(place),
   );
   const balance = planBalance(input, usable);
   const plans = [balance];
-  for (const { group, name: called, members, strict } of input.groups) {
-    const hasOwnWeights = groups.some(({ name }) => name === called);
+  for (const { group, members, hasOwnWeights, strict } of input.groups) {
     const candidates = members.flatMap(({ name, weight }) => {
       const index = uplinks.findIndex((uplink) => uplink.name === name);
       if (usable[index] !== true) return [];

@@ -25,6 +25,8 @@ export interface RuleGroup {
   /** For people: the group's own name, or its uplinks'. */
   readonly name: string;
   readonly members: readonly { readonly name: string; readonly weight: number }[];
+  /** It is a named group, whose weights are the configuration's; else its members have their uplinks' weights of the moment. */
+  readonly hasOwnWeights: boolean;
   /** Rather no uplink than another. */
   readonly strict: boolean;
 }
@@ -123,7 +125,9 @@ class GroupNumbers {
     const known = this.#numbers.get(key);
     if (known !== undefined) return known;
     const group = this.#before.find((other) => other.key === key)?.group ?? this.#unusedNumber();
-    this.list.push({ group, key, name: use.join("+"), members: this.#membersOf(use), strict });
+    const named = this.#groups.find(({ name }) => name === use[0]);
+    const members = named?.uplinks ?? this.#uplinksOf(use);
+    this.list.push({ group, key, name: use.join("+"), members, hasOwnWeights: named !== undefined, strict });
     this.#numbers.set(key, group);
     return group;
   }
@@ -137,10 +141,7 @@ class GroupNumbers {
     return numbers.find((number) => isFree(number, this.#before)) ?? numbers[0]!;
   }
 
-  /** A group's own weights, or those that the uplinks are configured with. */
-  #membersOf(use: readonly string[]): RuleGroup["members"] {
-    const group = this.#groups.find(({ name }) => name === use[0]);
-    if (group !== undefined) return group.uplinks;
+  #uplinksOf(use: readonly string[]): RuleGroup["members"] {
     return this.#uplinks.filter(({ name }) => use.includes(name)).map(({ name, weight }) => ({ name, weight }));
   }
 }

@@ -2,6 +2,7 @@
  * The daemon while it runs: its parts, and what happens when a link changes, the operator orders something or the
  * configuration is read again. main.ts starts it and ends it.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { type ApiHandlers, RefusedError } from "../control/api.ts";
 import type { Config } from "../control/config-types.ts";
 import type { Firewall } from "../control/firewall.ts";
@@ -192,7 +193,7 @@ export class Daemon {
     const orders = leaving.map(({ name }) => ({ name, ...this.control.lines[this.#placeOf(name)]!.orders }));
     try {
       for (const { name } of leaving) await this.#order(name, { mode: "disabled" });
-      if (leaving.length > 0) await new Promise((resolve) => setTimeout(resolve, farewellMs));
+      if (leaving.length > 0) await sleep(farewellMs);
       await this.#watch.configure(next);
     } catch (error) {
       for (const { name, mode } of orders) await this.#order(name, { mode });
@@ -215,7 +216,7 @@ export class Daemon {
     pool.follow(flowPolicy(next, this.#rules.table));
     await this.#steering?.update(next, this.#watch.snapshots);
     if (gone.length === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, farewellMs));
+    await sleep(farewellMs);
     await this.control.configure(next, this.#rules, this.#sockets.follow(this.#watch.snapshots));
   }
 

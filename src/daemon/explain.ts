@@ -215,15 +215,15 @@ function ofTable(
 }
 
 function candidateOf(place: number, group: number, flow: Flow, deps: ExplainDeps): ExplainCandidate[] {
-  const { lines, rules, shared, config } = deps;
+  const { lines, rules, shared } = deps;
   const { config: uplink, standing } = lines[place]!;
   if (isVacant(uplink)) return [];
   const is6 = flow.source.length > 1;
   const lookup = (is6 ? shared.lookups6 : shared.lookups)[group]!;
   const own = group === 0 ? null : groupNumbered(rules, group);
   const member = own?.members.find(({ name }) => name === uplink.name);
-  const hasOwnWeights = config.groups.some(({ name }) => name === own?.name);
-  const weight = own === null || (member !== undefined && !hasOwnWeights) ? standing.weight : (member?.weight ?? 0);
+  const isMoments = own === null || (member !== undefined && !own.hasOwnWeights);
+  const weight = isMoments ? standing.weight : (member?.weight ?? 0);
   let slots = 0;
   for (const each of lookup) if (each === place) slots++;
   return [

@@ -4,7 +4,7 @@
  */
 import { loadConfig } from "../control/config.ts";
 import { ConfigError, formatProblem, type Problem } from "../control/config-problem.ts";
-import { checkSystem } from "../control/config-system.ts";
+import { checkAgainstSystem } from "../control/config-system.ts";
 import type { Config, UplinkConfig } from "../control/config-types.ts";
 import type { ReloadReport } from "../control/report.ts";
 import { isVacant, reseat } from "../control/uplink-seats.ts";
@@ -22,8 +22,7 @@ export async function reload(
   let doubts: Problem[];
   try {
     const loaded = loadConfig(current.file);
-    doubts = [...loaded.warnings, ...(await checkSystem(loaded, true))];
-    if (doubts.some(({ severity }) => severity === "error")) throw new ConfigError(current.file, doubts);
+    doubts = await checkAgainstSystem(loaded, true);
     next = reseat(current, { ...loaded.config, control: current.control });
   } catch (error) {
     return { changed: [], problems: problemsOf(error) };

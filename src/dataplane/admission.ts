@@ -4,11 +4,11 @@
 import { packetWord } from "../tables/batch.ts";
 import { type Forward, findForward, insidePortOf } from "../tables/forwards.ts";
 import { isInside } from "../tables/inside-networks.ts";
-import { maxUplinks, noUplink, type SharedState, uplinkWord } from "../tables/shared-state.ts";
+import { noUplink, type SharedState, uplinkWord } from "../tables/shared-state.ts";
 import { codeNetUnreachable, codeProhibited, isQuery } from "../wire/icmp.ts";
 import { ipv4, protocolIcmp, protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { isFirstSyn } from "../wire/tcp.ts";
-import { isIn, notReady, UplinkChoice } from "./choice.ts";
+import { ableUplinks, isIn, notReady, UplinkChoice } from "./choice.ts";
 import { addressHash, networkHash } from "./classify.ts";
 import type { Conntrack } from "./conntrack.ts";
 import type { Egress } from "./egress.ts";
@@ -100,20 +100,12 @@ export class Admission {
   ): number {
     const { shared, balanceKey0, balanceKey1 } = this.#options;
     const mask = shared.masks[group]!;
-    const able = this.#able(avoid);
+    const able = ableUplinks(this.#egress, avoid);
     const mapped = this.#conntrack.mappedUplink(source, ports, protocol);
     if (isIn(mask & able, mapped)) return mapped;
     const network = this.#choice.wantsNearest ? networkHash(balanceKey0, balanceKey1, destination) : 0;
     const lookup = shared.lookups[group]!;
     return this.#choice.choose(lookup, group, mask, able, source, destination, network, ports, protocol, nowS);
-  }
-
-  /** The uplinks that can send now, but for one. */
-  #able(avoid: number): number {
-    let able = 0;
-    for (let uplink = 0; uplink < maxUplinks; uplink++)
-      if (uplink !== avoid && this.#egress.uplinkWord(uplink, uplinkWord.ready) !== 0) able |= 1 << uplink;
-    return able;
   }
 
   /** Opens the flow of a packet that nobody inside asked for, where a forward or the filtering allows it, or returns minus the verdict. */

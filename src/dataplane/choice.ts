@@ -4,7 +4,7 @@
  * what it cannot know in time is looked at here: an uplink that is gone since, or that the caller has reason to avoid.
  */
 import { RuleTable } from "../tables/rule-table.ts";
-import { lookupSize, noUplink } from "../tables/shared-state.ts";
+import { lookupSize, maxUplinks, noUplink } from "../tables/shared-state.ts";
 import { protocolTcp, protocolUdp } from "../wire/ipv4.ts";
 import { balanceHash, nextHash, stickyHash } from "./classify.ts";
 import type { FlowMemory } from "./flow-memory.ts";
@@ -69,10 +69,9 @@ export class UplinkChoice {
   ): number {
     const rules = this.#rules;
     if (rules === null) return 0;
-    const has = protocol === protocolTcp || protocol === protocolUdp;
-    const domain = rules.hasDomains ? this.#memory.domains.get(destinationHash, nowS) : -1;
-    const from = has ? ports >>> 16 : -1;
-    const to = has ? ports & 0xffff : -1;
+    const domain = this.#domainOf(destinationHash, nowS);
+    const from = portOf(ports, protocol, 16);
+    const to = portOf(ports, protocol, 0);
     const rule = rules.match(source, destination, domain, protocol, from, to, dscp);
     return rule < 0 ? 0 : rules.group(rule);
   }
@@ -90,10 +89,9 @@ export class UplinkChoice {
   ): number {
     const rules = this.#rules;
     if (rules === null) return 0;
-    const has = protocol === protocolTcp || protocol === protocolUdp;
-    const domain = rules.hasDomains ? this.#memory.domains.get(destinationHash, nowS) : -1;
-    const from = has ? ports >>> 16 : -1;
-    const to = has ? ports & 0xffff : -1;
+    const domain = this.#domainOf(destinationHash, nowS);
+    const from = portOf(ports, protocol, 16);
+    const to = portOf(ports, protocol, 0);
     const rule = rules.match6(view, sourceAt, destinationAt, domain, protocol, from, to, dscp);
     return rule < 0 ? 0 : rules.group(rule);
   }
@@ -136,10 +134,27 @@ export class UplinkChoice {
     this.#memory.sticky.set(this.#stickyHash(group, from, to), uplink, nowS + this.#policy.stickySeconds);
   }
 
+  /** The number of the domain that led to a destination, or -1. */
+  #domainOf(destinationHash: number, nowS: number): number {
+    return this.hasDomains ? this.#memory.domains.get(destinationHash, nowS) : -1;
+  }
+
   #stickyHash(group: number, from: number, to: number): number {
     const other = this.#policy.stickyBy === stickyBy.source ? 0 : to;
     return stickyHash(this.#key0, this.#key1, from, other, group);
   }
+}
+
+/** The uplinks that can send now, but for one; a mask. */
+export function ableUplinks(line: { isReady(uplink: number): boolean }, avoid: number): number {
+  let able = 0;
+  for (let uplink = 0; uplink < maxUplinks; uplink++) if (uplink !== avoid && line.isReady(uplink)) able |= 1 << uplink;
+  return able;
+}
+
+/** What rules are asked with for a port in a row's `ports`, whose lower half is the destination's; -1: there are none. */
+function portOf(ports: number, protocol: number, shift: number): number {
+  return protocol === protocolTcp || protocol === protocolUdp ? (ports >>> shift) & 0xffff : -1;
 }
 
 /** Whether a mask has an uplink; -1 is none. */

@@ -1,8 +1,8 @@
 /** Which uplink a new IPv6 flow gets: the addresses as numbers for choice.ts, the rest as admission.ts has it. */
 import { packetWord } from "../tables/batch.ts";
-import { maxUplinks, type SharedState } from "../tables/shared-state.ts";
+import type { SharedState } from "../tables/shared-state.ts";
 import { ipv6 } from "../wire/ipv6.ts";
-import { type ChoiceOptions, isIn, UplinkChoice } from "./choice.ts";
+import { ableUplinks, type ChoiceOptions, isIn, UplinkChoice } from "./choice.ts";
 import { addressHash6, networkHash6 } from "./classify.ts";
 import type { Conntrack } from "./conntrack.ts";
 import type { FlowPolicy } from "./flow-policy.ts";
@@ -47,7 +47,7 @@ export class Choice6 {
     const group = this.#groupOf(rows, p, nowS);
     this.group = group;
     const mask = shared.masks6[group]!;
-    const able = this.#able(avoid);
+    const able = ableUplinks(this.#uplinks, avoid);
     const mapped = this.#conntrack.mappedUplink(source, ports, protocol);
     if (isIn(mask & able, mapped)) return mapped;
     const { names } = this.#conntrack;
@@ -74,14 +74,6 @@ export class Choice6 {
     const protocol = rows[p + packetWord.protocol]!;
     const sourceAt = at + ipv6.source;
     return this.#choice.groupOf6(view, sourceAt, at + ipv6.destination, this.#to, ports, protocol, dscp, nowS);
-  }
-
-  /** The uplinks that can send now, but for one. */
-  #able(avoid: number): number {
-    let able = 0;
-    for (let uplink = 0; uplink < maxUplinks; uplink++)
-      if (uplink !== avoid && this.#uplinks.isReady(uplink)) able |= 1 << uplink;
-    return able;
   }
 
   #addressHash(name: number): number {

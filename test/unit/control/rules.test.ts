@@ -137,6 +137,7 @@ rules:
           { name: "a", weight: 1 },
           { name: "b", weight: 2 },
         ],
+        hasOwnWeights: false,
         strict: false,
       },
       {
@@ -146,6 +147,7 @@ rules:
           { name: "a", weight: 1 },
           { name: "b", weight: 2 },
         ],
+        hasOwnWeights: false,
         strict: true,
       },
       {
@@ -155,6 +157,7 @@ rules:
           { name: "a", weight: 5 },
           { name: "c", weight: 2 },
         ],
+        hasOwnWeights: true,
         strict: false,
       },
     ]);
